@@ -1,6 +1,6 @@
 # Every target builds .venv first, with the versions in constraints.txt. `make` alone lists the targets.
 PYTHON ?= python3
-AIRFLOW_VERSION ?= 3.3.2
+AIRFLOW_VERSION ?= $(shell sed -n 's/^apache-airflow==//p' constraints.txt)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
