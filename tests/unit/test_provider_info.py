@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import airflow
@@ -14,7 +16,9 @@ import pytest
 from airflow.sdk._shared.secrets_masker.secrets_masker import DEFAULT_SENSITIVE_FIELDS
 
 import airflow_provider_firecrest
+from airflow_provider_firecrest.client import FirecrestClient
 from airflow_provider_firecrest.get_provider_info import get_provider_info
+from airflow_provider_firecrest.hooks import _settings
 
 INFO = get_provider_info()
 CONNECTION_TYPE = INFO["connection-types"][0]
@@ -58,15 +62,17 @@ def test_every_module_it_lists_can_be_imported(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["hooks", "operators", "sensors", "triggers"])
-def test_it_lists_every_module_there_is(kind: str) -> None:
+def test_it_lists_every_module_that_defines_one(kind: str) -> None:
+    # given the modules with a class such as FirecrestJobSensor
+    public_class = re.compile(rf"^class Firecrest\w*{kind[:-1].capitalize()}\b", re.MULTILINE)
     package = Path(airflow_provider_firecrest.__file__).parent
-    on_disk = {
+    defining = {
         f"airflow_provider_firecrest.{kind}.{path.stem}"
         for path in (package / kind).glob("*.py")
-        if not path.stem.startswith("_")
+        if public_class.search(path.read_text())
     }
-    listed = {module for entry in INFO[kind] for module in entry["python-modules"]}
-    assert on_disk == listed
+    # then
+    assert defining == {module for entry in INFO[kind] for module in entry["python-modules"]}
 
 
 def test_the_hook_it_names_serves_the_connection_type_it_names() -> None:
@@ -81,6 +87,21 @@ def test_airflow_hides_a_field_s_value_if_and_only_if_it_is_a_secret(field: str)
     # Airflow goes by the name alone: `token_url` would read *** in the form, and `hush` would be shown.
     hidden = any(word in field.lower() for word in DEFAULT_SENSITIVE_FIELDS)
     assert hidden == (field in SECRET_FIELDS)
+
+
+def test_the_form_asks_for_nothing_that_the_hook_does_not_read() -> None:
+    assert set(EXTRA_FIELDS) - set(_settings.FIELDS) == set()
+
+
+@pytest.mark.parametrize("field", ["auth_method", "api_version"])
+def test_the_hook_accepts_every_choice_the_form_offers(field: str) -> None:
+    filled_in = {"auth_url": "https://a.example", "access_token": "t", "auth_command": "c", "api_key": "k"}
+    for choice in EXTRA_FIELDS[field]["schema"]["enum"]:
+        extra = json.dumps({**filled_in, field: choice})
+        connection = SimpleNamespace(
+            conn_id="a", host="b.example", login="id", password="pw", schema=None, port=None, extra=extra
+        )
+        assert FirecrestClient(_settings.settings_from_connection(connection)).base_url == "https://b.example"
 
 
 @pytest.mark.parametrize("field", EXTRA_FIELDS)
