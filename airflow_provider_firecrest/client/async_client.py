@@ -1,0 +1,191 @@
+"""The asynchronous driver, over httpx: what the triggerer uses.
+
+Knows how to run a flow on an event loop; everything FirecREST-specific stands in the flows. httpx is loaded
+by
+`airflow.sdk` anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from types import TracebackType
+from typing import TypeVar
+
+import httpx
+from tenacity import AsyncRetrying
+
+from . import retry
+from .auth import TokenRequest
+from .calls import Calls
+from .driver import Driver, lost_answer, not_sent
+from .errors import AuthenticationError, ConfigurationError, FirecrestError, UnavailableError
+from .flow import Flow, Request, Response, Sleep
+from .settings import Settings
+
+T = TypeVar("T")
+
+# One INFO line per request would fill every task's log; ours are at DEBUG.
+logging.getLogger("httpx").setLevel(max(logging.getLogger("httpx").level, logging.WARNING))
+
+
+class AsyncFirecrestClient(Driver, Calls):
+    """A FirecREST, call by call, awaitable; belongs to the event loop it is first used on.
+
+    :param settings: the connection.
+
+    Example::
+
+        async with AsyncFirecrestClient(settings) as client:
+            job = await client.get_job("123")
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        verify = settings.verify
+        if isinstance(verify, str):
+            import ssl
+
+            verify_with: bool | ssl.SSLContext = ssl.create_default_context(cafile=verify)
+        else:
+            verify_with = verify
+        self._http = httpx.AsyncClient(verify=verify_with, follow_redirects=False, timeout=settings.timeout)
+        self._places = asyncio.Semaphore(settings.max_concurrent_requests)
+        self._renewal = asyncio.Lock()
+
+    async def __aenter__(self) -> AsyncFirecrestClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections that are kept alive."""
+        await self._http.aclose()
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Run a flow to its result.
+
+        :param flow: a flow of this client's ``api``, or one of your own that yields requests.
+        :returns: what the flow returns.
+        :raises FirecrestError: what the flow lets pass.
+        """
+        try:
+            step = next(flow)
+            while True:
+                if isinstance(step, Sleep):
+                    await asyncio.sleep(step.seconds)
+                    step = flow.send(None)
+                    continue
+                try:
+                    response = await self.send(step)
+                except FirecrestError as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(response)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+
+    async def send(self, request: Request) -> Response:
+        """Send one request, with token, pace, retries and time limit.
+
+        :raises FirecrestError: anything but success, once repeating it is of no use any more.
+        """
+        async for attempt in AsyncRetrying(
+            **retry.policy(request, budget=self.settings.retry_budget), sleep=asyncio.sleep
+        ):
+            with attempt:
+                return await self._authorised(request)
+        raise AssertionError("tenacity ends by a result or an exception")
+
+    async def _authorised(self, request: Request) -> Response:
+        """Send once; after a 401 once more with a new token, since the server's clock or its memory may
+        differ.
+        """
+        token = await self._token()
+        try:
+            return await self._once(request, token)
+        except AuthenticationError:
+            if not self._renewable():
+                raise
+        return await self._once(request, await self._token(rejected=token))
+
+    async def _token(self, rejected: str | None = None) -> str | None:
+        if not self._renewable():
+            return None
+        token = self._tokens.current(rejected)
+        if token is not None:
+            return token
+        async with self._renewal:
+            # Somebody else may have renewed it while we waited.
+            token = self._tokens.current(rejected)
+            if token is not None:
+                return token
+            question = self.settings.auth.request()
+            if question is None:
+                return self._tokens.store(await asyncio.to_thread(self.settings.auth.fetch))
+            return self._tokens.store(self.settings.auth.accept(await self._ask_token(question)))
+
+    async def _ask_token(self, question: TokenRequest) -> Response:
+        try:
+            answer = await self._http.post(
+                question.url,
+                data=dict(question.form),
+                auth=question.basic or httpx.USE_CLIENT_DEFAULT,
+                headers={"Accept": "application/json"},
+            )
+        except httpx.HTTPError as error:
+            if _is_tls(error):
+                raise ConfigurationError("auth_url: TLS problem with the token server.") from None
+            raise UnavailableError(
+                f"The token server (auth_url) cannot be reached ({type(error).__name__})."
+            ) from None
+        return _response(answer)
+
+    async def _once(self, request: Request, token: str | None) -> Response:
+        async with self._places:
+            wait = self._pacer.reserve()
+            if wait:
+                await asyncio.sleep(wait)
+            started = time.monotonic()
+            response = await self._transport(request, token)
+        return self._checked(request, response, time.monotonic() - started)
+
+    async def _transport(self, request: Request, token: str | None) -> Response:
+        stream = await asyncio.to_thread(request.upload.open) if request.upload else None
+        timeout = request.timeout or self.settings.timeout
+        try:
+            answer = await self._http.request(
+                request.method,
+                self.base_url + request.path,
+                params=request.query() or None,
+                json=request.json,
+                files={request.upload.field: (request.upload.filename, stream)}
+                if request.upload and stream
+                else None,
+                headers=self._headers(token),
+                timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
+            )
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+            if _is_tls(error):
+                raise ConfigurationError("host: TLS problem.") from None
+            raise not_sent(request, type(error).__name__) from None
+        except httpx.TimeoutException:
+            raise lost_answer(request, f"nothing within {timeout:.0f} s") from None
+        except httpx.HTTPError as error:
+            raise lost_answer(request, type(error).__name__) from None
+        finally:
+            if stream is not None:
+                stream.close()
+        return _response(answer)
+
+
+def _is_tls(error: BaseException) -> bool:
+    return isinstance(error, httpx.ConnectError) and "CERTIFICATE" in str(error).upper()
+
+
+def _response(answer: httpx.Response) -> Response:
+    return Response(answer.status_code, dict(answer.headers.items()), answer.content)

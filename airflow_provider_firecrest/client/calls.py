@@ -1,0 +1,98 @@
+"""The list of calls, once, for both clients.
+
+`Call` turns a flow into a method: blocking on :class:`~.sync_client.FirecrestClient`, awaitable on
+:class:`~.async_client.AsyncFirecrestClient`. Types survive: an editor completes ``client.get_job(`` and knows
+    it returns a
+``Job``, or a coroutine of one. At run time the flow of the connection's API generation is looked up by name.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from .flow import Flow
+from .v2 import V2
+
+if TYPE_CHECKING:
+    from .async_client import AsyncFirecrestClient
+    from .sync_client import FirecrestClient
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Call(Generic[P, T]):
+    """A flow as a method of a client.
+
+    :param flow: the flow's function in its API class; it lends name, signature and documentation.
+    """
+
+    def __init__(self, flow: Callable[Concatenate[Any, P], Flow[T]]) -> None:
+        self._name = flow.__name__
+        self.__doc__ = flow.__doc__
+        self.__wrapped__ = flow
+
+    @overload
+    def __get__(self, client: None, owner: type) -> Call[P, T]: ...
+    @overload
+    def __get__(self, client: FirecrestClient, owner: type) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, client: AsyncFirecrestClient, owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(self, client: Any, owner: type) -> Any:
+        if client is None:
+            return self
+        flow = getattr(client.api, self._name)
+
+        @functools.wraps(flow)
+        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
+            return client.run(flow(*args, **kwargs))
+
+        return call
+
+
+class Calls:
+    """Every call of FirecREST under one name. A call's documentation is its flow's."""
+
+    systems = Call(V2.systems)
+    system_info = Call(V2.system_info)
+    nodes = Call(V2.nodes)
+    partitions = Call(V2.partitions)
+    reservations = Call(V2.reservations)
+    userinfo = Call(V2.userinfo)
+    liveness = Call(V2.liveness)
+
+    submit_job = Call(V2.submit_job)
+    jobs = Call(V2.jobs)
+    get_job = Call(V2.get_job)
+    find_jobs = Call(V2.find_jobs)
+    job_metadata = Call(V2.job_metadata)
+    cancel_job = Call(V2.cancel_job)
+    attach = Call(V2.attach)
+
+    ls = Call(V2.ls)
+    stat = Call(V2.stat)
+    exists = Call(V2.exists)
+    checksum = Call(V2.checksum)
+    file_type = Call(V2.file_type)
+    head = Call(V2.head)
+    tail = Call(V2.tail)
+    view = Call(V2.view)
+    download = Call(V2.download)
+    upload = Call(V2.upload)
+    mkdir = Call(V2.mkdir)
+    rm = Call(V2.rm)
+    chmod = Call(V2.chmod)
+    chown = Call(V2.chown)
+    symlink = Call(V2.symlink)
+    compress = Call(V2.compress)
+    extract = Call(V2.extract)
+
+    transfer_upload = Call(V2.transfer_upload)
+    transfer_download = Call(V2.transfer_download)
+    transfer_mv = Call(V2.transfer_mv)
+    transfer_cp = Call(V2.transfer_cp)
+    transfer_rm = Call(V2.transfer_rm)
+    transfer_compress = Call(V2.transfer_compress)
+    transfer_extract = Call(V2.transfer_extract)

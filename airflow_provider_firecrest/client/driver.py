@@ -1,0 +1,106 @@
+"""What both drivers have in common: settings, headers, errors of the wire and the log line of a call."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from importlib.metadata import PackageNotFoundError, version
+
+from .auth import shared_cache
+from .errors import (
+    AmbiguousError,
+    AuthenticationError,
+    ConfigurationError,
+    FirecrestError,
+    RequestTimeoutError,
+    UnavailableError,
+)
+from .flow import Kind, Request, Response
+from .rate import shared_pacer
+from .settings import Settings
+from .v2 import V2
+
+logger = logging.getLogger("airflow_provider_firecrest.client")
+
+
+def _user_agent() -> str:
+    try:
+        return f"airflow-provider-firecrest/{version('airflow-provider-firecrest')}"
+    except PackageNotFoundError:
+        return "airflow-provider-firecrest"
+
+
+class Driver:
+    """State of one client; knows the wire, but not how bytes are moved over it.
+
+    :param settings: the connection.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.api_version == "1":
+            raise ConfigurationError(
+                "api_version: FirecREST v1 is not supported by this release; the client speaks v2."
+            )
+        self.settings = settings
+        self.api = V2(settings)
+        self._tokens = shared_cache(settings.auth)
+        self._pacer = shared_pacer(
+            (settings.base_url, settings.auth.identity()), settings.max_requests_per_second
+        )
+        self._agent = _user_agent()
+
+    @property
+    def base_url(self) -> str:
+        """The connection's base URL, without a slash at its end."""
+        return self.settings.base_url
+
+    @property
+    def system(self) -> str | None:
+        """The connection's default system."""
+        return self.settings.system
+
+    @property
+    def account(self) -> str | None:
+        """The connection's default Slurm account."""
+        return self.settings.account
+
+    def _headers(self, token: str | None) -> dict[str, str]:
+        # The ids must be UUIDs, or the server answers 400 with an empty body.
+        headers = {"Accept": "application/json", "User-Agent": self._agent, "X-Request-ID": str(uuid.uuid4())}
+        static = self.settings.auth.static_headers()
+        return {**headers, **(static if static is not None else {"Authorization": f"Bearer {token}"})}
+
+    def _renewable(self) -> bool:
+        return self.settings.auth.static_headers() is None
+
+    def _checked(self, request: Request, response: Response, seconds: float) -> Response:
+        """Return a success; raise what anything else stands for."""
+        logger.debug("%s %s -> %d (%.2f s)", request.method, request.path, response.status, seconds)
+        error = self.api.error_of(request, response)
+        if error is None:
+            return response
+        if error.status == 429:
+            self._pacer.pause(error.retry_after if error.retry_after is not None else 1.0)
+        if isinstance(error, AuthenticationError) and not self._renewable():
+            error.message += " The connection's token or key cannot be renewed: put a new one into it."
+        raise error
+
+
+def lost_answer(request: Request, reason: str) -> FirecrestError:
+    """Return the error for a request that may have arrived: sent, but not answered."""
+    if request.kind is Kind.CREATE:
+        return AmbiguousError(
+            f"No answer from FirecREST ({reason}); what was asked may have happened.",
+            method=request.method,
+            path=request.path,
+        )
+    return RequestTimeoutError(
+        f"No answer from FirecREST ({reason}).", method=request.method, path=request.path
+    )
+
+
+def not_sent(request: Request, reason: str) -> FirecrestError:
+    """Return the error for a request that never arrived."""
+    return UnavailableError(
+        f"FirecREST cannot be reached ({reason}).", method=request.method, path=request.path
+    )

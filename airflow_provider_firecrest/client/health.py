@@ -1,0 +1,68 @@
+"""Walks a connection hop by hop (token, API, system, its services) and names the one that fails."""
+
+from __future__ import annotations
+
+from .errors import AuthenticationError, ConfigurationError, FirecrestError, ProtocolError
+from .models import System
+from .sync_client import FirecrestClient
+
+_NAMES = {
+    "scheduler": "scheduler",
+    "ssh": "login node (ssh)",
+    "filesystem": "file system",
+    "s3": "object storage",
+}
+
+
+def check_connection(client: FirecrestClient) -> tuple[bool, str]:
+    """Test a connection without changing anything.
+
+    :param client: a client; short ``timeout`` and ``retry_budget`` keep the test short.
+    :returns: whether all is well, and one line for the user that names the failing hop.
+    :endpoint: the token endpoint, GET /status/systems, GET /status/{system}/userinfo
+    """
+    try:
+        systems = client.systems()
+    except ConfigurationError as error:
+        return False, str(error.message)
+    except AuthenticationError as error:
+        return False, f"Login failed: {_plain(error)}"
+    except ProtocolError as error:
+        return False, f"API failed: {client.base_url} does not answer like FirecREST v2. {_plain(error)}"
+    except FirecrestError as error:
+        hop = "Token server" if "token server" in error.message.lower() else "API"
+        return False, f"{hop} failed: {_plain(error)}"
+    names = ", ".join(each.name for each in systems) or "none"
+    if client.system is None:
+        return (
+            True,
+            f"FirecREST v2 answers and accepts the token. Systems: {names}. The connection names no default system.",
+        )
+    system = next((each for each in systems if each.name.lower() == client.system.lower()), None)
+    if system is None:
+        return False, f"System failed: there is no system {client.system!r}; this FirecREST has: {names}."
+    problem = _sick_service(system)
+    if problem:
+        return False, problem
+    try:
+        user = client.userinfo()
+    except FirecrestError as error:
+        return (
+            False,
+            f"User failed: the token is accepted, but {system.name} does not know its user. {_plain(error)}",
+        )
+    return True, f"FirecREST v2 answers; system {system.name} is healthy; you are {user.name} there."
+
+
+def _sick_service(system: System) -> str | None:
+    for each in system.health:
+        if not each.healthy:
+            name = _NAMES.get(each.service, each.service)
+            where = f" {each.path}" if each.path else ""
+            why = f": {each.message}" if each.message else "."
+            return f"{name.capitalize()}{where} of {system.name} failed at FirecREST's last check{why}"
+    return None
+
+
+def _plain(error: FirecrestError) -> str:
+    return error.message + (f" ({error.server_message})" if error.server_message else "")

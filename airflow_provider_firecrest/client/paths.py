@@ -1,0 +1,112 @@
+"""Which path each kind of call can carry.
+
+FirecREST v2 passes paths through a shell (direct calls) or into an HTML-escaping script template (transfer
+jobs). A path that a
+call cannot carry is refused here with a clear error; it is never sent as it is. Every rule was measured on a
+real server.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+
+from .errors import InvalidRequestError
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one kind of call cannot carry."""
+
+    call: str
+    forbidden: re.Pattern[str]
+    reason: str
+
+
+_CONTROL = "\x00-\x1f\x7f"
+
+OPS = Rule(
+    "FirecREST's direct file calls",
+    re.compile("['\x00]"),
+    "it ends the server's own quoting",
+)
+OPS_UPLOAD_NAME = Rule(
+    "a direct upload",
+    re.compile(f"['\"{_CONTROL}]"),
+    "the server would store the file under another name",
+)
+CHECKSUM = Rule(
+    "the checksum call",
+    re.compile("['\x00\\s]"),
+    "the server cannot read its own tool's answer for such a name",
+)
+FILE_JOB = Rule(
+    "a file job (cp, mv, rm, compress, extract)",
+    re.compile("[&<>\"'\x00]"),
+    "the server replaces it by an HTML entity and works on another file",
+)
+STAGED_UPLOAD = Rule(
+    "a staged upload",
+    re.compile(f"[&<>\"'$`{_CONTROL}]"),
+    "the server's job would execute it or write to another file",
+)
+STAGED_DOWNLOAD = Rule(
+    "a staged download",
+    re.compile("[^A-Za-z0-9._+=@%,:/*#\u0080-\U0010ffff-]"),
+    "the server's job does not quote the path",
+)
+
+
+def check(path: str, rule: Rule, *, field: str = "path") -> str:
+    """Return ``path`` when the call can carry it.
+
+    :param path: absolute path on the system.
+    :param rule: the rule of the call.
+    :param field: what the user calls this path, for the message.
+    :raises InvalidRequestError: the path is empty, relative, or holds a character the call cannot carry.
+    """
+    if not path:
+        raise InvalidRequestError(f"{field}: empty.")
+    if not path.startswith("/"):
+        raise InvalidRequestError(f"{field}: {path!r} is not an absolute path on the system.")
+    found = rule.forbidden.search(path)
+    if found:
+        raise InvalidRequestError(
+            f"{field}: {path!r} contains {_name(found.group())}, which {rule.call} cannot carry:"
+            f" {rule.reason}. Rename the file."
+        )
+    # The server rejects a leading "//" only, but doubled slashes never mean anything.
+    return "/" + path.lstrip("/")
+
+
+def can_carry(path: str, rule: Rule) -> bool:
+    """Return whether a call of this kind can carry the path."""
+    return path.startswith("/") and not rule.forbidden.search(path)
+
+
+def _name(char: str) -> str:
+    names = {
+        " ": "a blank",
+        "\n": "a newline",
+        "\t": "a tab",
+        "\r": "a carriage return",
+        "'": "a single quote",
+        '"': "a double quote",
+    }
+    return names.get(char, repr(char))
+
+
+def join(directory: str, name: str) -> str:
+    """Join a remote directory and a name."""
+    return posixpath.join(directory, name)
+
+
+def parent(path: str) -> str:
+    """Return the directory a remote path stands in."""
+    return posixpath.dirname(path.rstrip("/")) or "/"
+
+
+def basename(path: str) -> str:
+    """Return the last name of a remote path."""
+    return posixpath.basename(path.rstrip("/"))

@@ -1,0 +1,86 @@
+"""Which failed calls are repeated, when, and for how long.
+
+The table is kind of call x outcome; the waiting is tenacity's. Knows nothing of transports or endpoints.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from tenacity import RetryCallState, retry_if_exception, stop_before_delay
+
+from .errors import AmbiguousError, CommandTimeoutError, FirecrestError, QuotaError, RateLimitError, Retry
+from .flow import Request
+
+DEFAULT_DELAY = 10.0
+"""Seconds to wait after a 429 that does not say how long."""
+
+_MAX_BACKOFF = 20.0
+
+
+def server_delay(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds the server asks us to wait: `Retry-After` (seconds or date), else `RateLimit-Reset`,
+    else None.
+    """
+    value = headers.get("retry-after")
+    if value:
+        if value.strip().isdigit():
+            return float(value)
+        try:
+            when = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        if when.tzinfo is None:
+            when = when.replace(tzinfo=UTC)
+        return max(0.0, when.timestamp() - time.time())
+    reset = headers.get("ratelimit-reset") or headers.get("x-ratelimit-reset")
+    try:
+        return max(0.0, float(reset)) if reset else None
+    except ValueError:
+        return None
+
+
+def may_repeat(request: Request, error: BaseException) -> bool:
+    """Say whether the driver itself may send ``request`` again after ``error``.
+
+    An error that is safe to repeat says so itself: for calls that create something only those that surely did
+    not arrive
+    (429, "is unhealthy", connection refused) do. An ambiguous outcome is never repeated here: somebody has to
+    look first. A quota lasts longer than a call should.
+    """
+    if not isinstance(error, FirecrestError) or isinstance(error, AmbiguousError | QuotaError):
+        return False
+    if isinstance(error, CommandTimeoutError) and not request.repeat_command_timeout:
+        return False
+    return error.retry is Retry.YES
+
+
+def policy(request: Request, *, budget: float) -> dict[str, Any]:
+    """Return tenacity's settings for one request.
+
+    :param budget: seconds from the first attempt after which no new attempt starts; a wait that would pass it
+        is not begun.
+    """
+    return {
+        "retry": retry_if_exception(lambda error: may_repeat(request, error)),
+        "wait": _wait,
+        "stop": stop_before_delay(budget),
+        "reraise": True,
+    }
+
+
+def _wait(state: RetryCallState) -> float:
+    """Full jitter, so that a crowd that failed together does not return together; never shorter than the
+    server asked for.
+    """
+    backoff = random.uniform(0, min(_MAX_BACKOFF, 0.5 * 2**state.attempt_number))
+    error = state.outcome.exception() if state.outcome else None
+    asked = getattr(error, "retry_after", None)
+    if asked is None and isinstance(error, RateLimitError):
+        asked = DEFAULT_DELAY
+    return backoff if asked is None else float(asked) + random.uniform(0, 1)

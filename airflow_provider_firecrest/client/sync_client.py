@@ -1,0 +1,230 @@
+"""The blocking driver, over requests: what a worker uses.
+
+Knows how to run a flow; everything FirecREST-specific stands in the flows.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+from typing import Any, TypeVar
+
+import requests
+from requests.auth import AuthBase
+from tenacity import Retrying
+
+from . import retry
+from .auth import TokenRequest
+from .calls import Calls
+from .driver import Driver, lost_answer, not_sent
+from .errors import AuthenticationError, ConfigurationError, FirecrestError, UnavailableError
+from .flow import Flow, Request, Response, Sleep
+from .settings import Settings
+
+T = TypeVar("T")
+
+
+class _NoAuth(AuthBase):
+    """Keeps requests from adding a login out of ~/.netrc; ours stands in the headers."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+class FirecrestClient(Driver, Calls):
+    """A FirecREST, call by call; safe to share among threads.
+
+    :param settings: the connection.
+
+    Example::
+
+        with FirecrestClient(settings) as client:
+            job_id = client.submit_job("#!/bin/bash -l\\nhostname\\n", working_dir="/scratch/me")
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._local = threading.local()
+        self._sessions: list[requests.Session] = []
+        self._places = threading.BoundedSemaphore(settings.max_concurrent_requests)
+
+    def __enter__(self) -> FirecrestClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections that are kept alive."""
+        while self._sessions:
+            self._sessions.pop().close()
+
+    def run(self, flow: Flow[T]) -> T:
+        """Run a flow to its result.
+
+        :param flow: a flow of this client's ``api``, or one of your own that yields requests.
+        :returns: what the flow returns.
+        :raises FirecrestError: what the flow lets pass.
+        """
+        try:
+            step = next(flow)
+            while True:
+                if isinstance(step, Sleep):
+                    time.sleep(step.seconds)
+                    step = flow.send(None)
+                    continue
+                try:
+                    response = self.send(step)
+                except FirecrestError as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(response)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+
+    def send(self, request: Request) -> Response:
+        """Send one request, with token, pace, retries and time limit.
+
+        :raises FirecrestError: anything but success, once repeating it is of no use any more.
+        """
+        for attempt in Retrying(**retry.policy(request, budget=self.settings.retry_budget), sleep=time.sleep):
+            with attempt:
+                return self._authorised(request)
+        raise AssertionError("tenacity ends by a result or an exception")
+
+    def _authorised(self, request: Request) -> Response:
+        """Send once; after a 401 once more with a new token, since the server's clock or its memory may
+        differ.
+        """
+        token = self._token()
+        try:
+            return self._once(request, token)
+        except AuthenticationError:
+            if not self._renewable():
+                raise
+        return self._once(request, self._token(rejected=token))
+
+    def _token(self, rejected: str | None = None) -> str | None:
+        if not self._renewable():
+            return None
+        token = self._tokens.current(rejected)
+        if token is not None:
+            return token
+        with self._tokens.renewal:
+            # Somebody else may have renewed it while we waited.
+            token = self._tokens.current(rejected)
+            if token is not None:
+                return token
+            question = self.settings.auth.request()
+            if question is None:
+                return self._tokens.store(self.settings.auth.fetch())
+            return self._tokens.store(self.settings.auth.accept(self._ask_token(question)))
+
+    def _ask_token(self, question: TokenRequest) -> Response:
+        try:
+            answer = self._session().post(
+                question.url,
+                data=dict(question.form),
+                auth=question.basic or _NoAuth(),
+                headers={"Accept": "application/json"},
+                timeout=self.settings.timeout,
+                allow_redirects=False,
+            )
+        except requests.exceptions.SSLError as error:
+            raise ConfigurationError(
+                f"auth_url: TLS problem with the token server ({_reason(error)})."
+            ) from None
+        except requests.exceptions.RequestException as error:
+            raise UnavailableError(
+                f"The token server (auth_url) cannot be reached ({_reason(error)})."
+            ) from None
+        return _response(answer)
+
+    def _once(self, request: Request, token: str | None) -> Response:
+        with self._places:
+            wait = self._pacer.reserve()
+            if wait:
+                time.sleep(wait)
+            started = time.monotonic()
+            response = self._transport(request, token)
+        return self._checked(request, response, time.monotonic() - started)
+
+    def _transport(self, request: Request, token: str | None) -> Response:
+        stream = request.upload.open() if request.upload else None
+        timeout = request.timeout or self.settings.timeout
+        try:
+            answer = self._session().request(
+                request.method,
+                self.base_url + request.path,
+                params=request.query(),
+                json=request.json,
+                files={request.upload.field: (request.upload.filename, stream)}
+                if request.upload and stream
+                else None,
+                headers=self._headers(token),
+                auth=_NoAuth(),
+                timeout=(min(timeout, 10.0), timeout),
+                allow_redirects=False,
+            )
+        except requests.exceptions.SSLError as error:
+            raise ConfigurationError(f"host: TLS problem ({_reason(error)}).") from None
+        except requests.exceptions.ConnectTimeout:
+            raise not_sent(request, "no connection within the time limit") from None
+        except requests.exceptions.ConnectionError as error:
+            raise _connection_error(request, error) from None
+        except requests.exceptions.Timeout:
+            raise lost_answer(request, f"nothing within {timeout:.0f} s") from None
+        except requests.exceptions.RequestException as error:
+            raise lost_answer(request, _reason(error)) from None
+        finally:
+            if stream is not None:
+                stream.close()
+        return _response(answer)
+
+    def _session(self) -> requests.Session:
+        """Return this thread's session: requests does not promise that one may be shared."""
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = requests.Session()
+            session.verify = self.settings.verify
+            self._local.session = session
+            self._sessions.append(session)
+        return session
+
+
+def _connection_error(request: Request, error: requests.exceptions.ConnectionError) -> FirecrestError:
+    """Tell a connection that never came about from one that broke: only the first surely changed nothing."""
+    cause: Any = error.args[0] if error.args else error
+    cause = getattr(cause, "reason", cause)
+    if type(cause).__name__ in (
+        "NewConnectionError",
+        "NameResolutionError",
+        "ConnectTimeoutError",
+        "ProxyError",
+    ):
+        return not_sent(request, _reason(error))
+    return lost_answer(request, "the connection broke")
+
+
+def _reason(error: BaseException) -> str:
+    """Name a transport error without its text, which holds URLs; the system's own words are safe."""
+    seen: list[Any] = [error]
+    while seen:
+        each = seen.pop()
+        if (
+            isinstance(each, OSError)
+            and each.strerror
+            and not isinstance(each, requests.exceptions.RequestException)
+        ):
+            return each.strerror
+        if isinstance(each, BaseException):
+            seen.extend([each.__cause__, each.__context__, getattr(each, "reason", None), *each.args])
+    return type(error).__name__
+
+
+def _response(answer: requests.Response) -> Response:
+    headers = {key.lower(): value for key, value in answer.headers.items()}
+    return Response(answer.status_code, headers, answer.content)

@@ -1,0 +1,190 @@
+"""Sorts FirecREST v2's error answers by what they mean, not by their number.
+
+The same status means opposite things: a 500 can be sbatch's permanent refusal, an outage of ssh, or a job
+that was
+submitted after all; a 400 can be a file that exists. Knows only requests and answers.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ..errors import (
+    AmbiguousError,
+    AuthenticationError,
+    CommandTimeoutError,
+    ConflictError,
+    FirecrestError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    ProtocolError,
+    QuotaError,
+    RateLimitError,
+    TooLargeError,
+    UnavailableError,
+)
+from ..flow import Kind, Request, Response
+from ..retry import server_delay
+
+# sbatch's own words behind "Unexpected Slurm command response. exit_status:N std_err:...".
+_SLURM_REFUSAL = re.compile(
+    r"Unexpected Slurm command response\. exit_status:-?\d+ std_err:\s*(.*)", re.DOTALL
+)
+_TOOL_FAILURE = re.compile(
+    r"Remote process failed with exit status:-?\d+ and error message:\s*(.*)", re.DOTALL
+)
+_SLURM_OUTAGE = re.compile(
+    r"Socket timed out|Unable to contact slurm controller|Connection refused|Slurm controller not responding"
+    r"|Zero Bytes were transmitted"
+    r"|Resource temporarily unavailable|Slurm backup controller in standby|Slurm temporarily unable"
+    r"|Communication connection failure",
+    re.IGNORECASE,
+)
+_QUOTA = re.compile(
+    r"\bQOS(?:Max|Grp|Min)\w*|\bAssoc(?:Max|Grp)\w*|MaxSubmitJob|accounting/QOS policy|Disk quota exceeded",
+    re.IGNORECASE,
+)
+_DENIED = re.compile(r"permission denied|operation not permitted|Access/permission denied", re.IGNORECASE)
+_EXISTS = re.compile(r"File exists", re.IGNORECASE)
+_MISSING = re.compile(r"No such file or directory", re.IGNORECASE)
+_UNHEALTHY = "is unhealthy"
+
+
+def error_of(request: Request, response: Response) -> FirecrestError | None:
+    """Return the error an answer stands for, or None when it is a success.
+
+    :param request: what was asked; whether it creates something decides between "unavailable" and
+        "ambiguous".
+    :param response: the answer.
+    """
+    if 200 <= response.status < 300:
+        return None
+    words, answered = _words(response)
+    details: dict[str, Any] = {
+        "method": request.method,
+        "path": request.path,
+        "status": response.status,
+        "server_message": words,
+    }
+    if response.status >= 500:
+        return _server_error(request, response, words, answered, details)
+    return _client_error(request, response, words, answered, details)
+
+
+def _client_error(
+    request: Request, response: Response, words: str, answered: bool, details: dict[str, Any]
+) -> FirecrestError:
+    status = response.status
+    if 300 <= status < 400:
+        where = response.headers.get("location", "elsewhere")
+        return ProtocolError(
+            f"The server redirects to {where}; put the final address into the connection's host.", **details
+        )
+    if status == 401:
+        return AuthenticationError("FirecREST refuses the access token.", **details)
+    if status == 403:
+        if _QUOTA.search(words):
+            return QuotaError("A limit of the scheduler is reached.", **details)
+        return PermissionDeniedError("FirecREST says this account may not do that.", **details)
+    if status == 404:
+        if not answered:
+            return ProtocolError("There is no such path; is the host the base URL of FirecREST?", **details)
+        return NotFoundError(_first_line(words) or "Not found.", **details)
+    if status == 408:
+        if request.kind is Kind.CREATE:
+            return AmbiguousError(
+                "FirecREST ran into a timeout; what was asked may have happened.", **details
+            )
+        return CommandTimeoutError("The call took longer than the server allows.", **details)
+    if status == 413:
+        return TooLargeError("Too large for a direct call.", **details)
+    if status in (424, 425, 429):
+        if status == 429:
+            return RateLimitError("Too many requests.", retry_after=server_delay(response.headers), **details)
+        return UnavailableError("FirecREST cannot answer now.", **details)
+    if status == 400 and _EXISTS.search(words):
+        return ConflictError(_tool_words(words), **details)
+    if status == 400 and not words:
+        return ProtocolError("The server answered 400 with an empty body.", **details)
+    return InvalidRequestError("FirecREST refuses the request.", **details)
+
+
+def _server_error(
+    request: Request, response: Response, words: str, answered: bool, details: dict[str, Any]
+) -> FirecrestError:
+    refusal = _SLURM_REFUSAL.search(words)
+    outage = _SLURM_OUTAGE.search(words)
+    if refusal and not outage:
+        return _slurm_refusal(refusal.group(1).strip(), details)
+    tool = _TOOL_FAILURE.search(words)
+    if tool and not outage:
+        return _tool_failure(tool.group(1).strip(), details)
+    if words.startswith("Invalid output:"):
+        return InvalidRequestError(
+            "The server could not read its own tool's answer; the path has an odd name.", **details
+        )
+    surely_not_done = answered and _UNHEALTHY in words
+    if request.kind is Kind.CREATE and not surely_not_done:
+        return AmbiguousError("The server failed; what was asked may have happened.", **details)
+    return UnavailableError(
+        "FirecREST or a service behind it is down.", retry_after=server_delay(response.headers), **details
+    )
+
+
+def _slurm_refusal(stderr: str, details: dict[str, Any]) -> FirecrestError:
+    details["server_message"] = stderr
+    if _QUOTA.search(stderr):
+        return QuotaError("A limit of the scheduler is reached.", **details)
+    if _DENIED.search(stderr):
+        return PermissionDeniedError("Slurm refuses: not permitted.", **details)
+    return InvalidRequestError("Slurm refuses the request.", **details)
+
+
+def _tool_failure(stderr: str, details: dict[str, Any]) -> FirecrestError:
+    details["server_message"] = stderr
+    if _MISSING.search(stderr):
+        return NotFoundError(stderr, **details)
+    if _DENIED.search(stderr):
+        return PermissionDeniedError("The file system refuses.", **details)
+    return InvalidRequestError("The command on the system failed.", **details)
+
+
+def _words(response: Response) -> tuple[str, bool]:
+    """Return the server's own words, and whether it was FirecREST that answered (its errors are always JSON
+    objects).
+    """
+    try:
+        body = response.json()
+    except ValueError:
+        # A proxy's HTML page helps nobody; its first text line may.
+        text = re.sub(r"<[^>]*>", " ", response.text)
+        return " ".join(text.split())[:200], False
+    if not isinstance(body, dict):
+        return str(body)[:200], False
+    fields = (body.get("data") or {}).get("fields") if isinstance(body.get("data"), dict) else None
+    if fields:
+        named = (
+            f"{each.get('location')}.{each.get('name')}: {each.get('message')}"
+            for each in fields
+            if isinstance(each, dict)
+        )
+        return "; ".join(named), True
+    message = (
+        body.get("message")
+        or body.get("error_description")
+        or body.get("error")
+        or body.get("description")
+        or ""
+    )
+    return str(message).strip(), "message" in body
+
+
+def _tool_words(words: str) -> str:
+    match = _TOOL_FAILURE.search(words)
+    return (match.group(1) if match else words).strip()
+
+
+def _first_line(words: str) -> str:
+    return _tool_words(words).splitlines()[0] if words.strip() else ""
