@@ -1,0 +1,70 @@
+"""``/control``: what tests ask and tell the server behind FirecREST's back. Not part of FirecREST.
+
+Knows: the server's parts. Must not know: v2's answers, so that what it reports is an independent witness.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from airflow_provider_firecrest.local.state import state_of
+
+
+def control_router() -> APIRouter:
+    """Routes under ``/control``; needs ``app.state.firecrest``."""
+    router = APIRouter(prefix="/control", include_in_schema=False)
+    router.get("/jobs")(get_jobs)
+    router.get("/objects")(get_objects)
+    router.get("/requests")(get_requests)
+    router.get("/faults")(get_faults)
+    router.post("/faults", status_code=201, response_model=None)(post_fault)
+    router.delete("/faults", status_code=204)(delete_faults)
+    router.post("/tokens", status_code=201)(post_token)
+    return router
+
+
+def get_jobs(request: Request) -> list[dict[str, Any]]:
+    """The scheduler's own job list: one entry for each job or array element that ever was."""
+    return state_of(request).scheduler.job_list()
+
+
+async def get_objects(request: Request) -> dict[str, Any]:
+    """Objects with size and SHA-256 computed from disk, and uploads that are still open."""
+    return await asyncio.to_thread(state_of(request).store.listing)
+
+
+def get_requests(request: Request, since: int = 0) -> list[dict[str, Any]]:
+    """The last requests (none of ``/control``), after the one numbered ``since``."""
+    return state_of(request).requests.since(since)
+
+
+def get_faults(request: Request) -> list[dict[str, Any]]:
+    """The faults in force and how often each was used."""
+    return state_of(request).faults.active()
+
+
+async def post_fault(request: Request) -> dict[str, Any] | JSONResponse:
+    """Put a fault in force; see `faults.Fault` for its fields (``match`` may hold method and path_regex)."""
+    try:
+        fault = state_of(request).faults.add(await request.json())
+    except (ValueError, TypeError, AttributeError) as error:
+        return JSONResponse({"error": str(error)}, status_code=400)
+    return {"id": fault.id}
+
+
+def delete_faults(request: Request) -> None:
+    """End all faults."""
+    state_of(request).faults.clear()
+
+
+async def post_token(request: Request) -> dict[str, str]:
+    """A token with chosen claims (``claims``), life (``ttl``, seconds) or key id (``key_id``)."""
+    wish = await request.json()
+    minted = state_of(request).tokens.mint(
+        wish.get("claims"), ttl=wish.get("ttl"), key_id=wish.get("key_id", "local-1")
+    )
+    return {"access_token": minted}

@@ -1,0 +1,128 @@
+"""Around every exchange: the server's headers, the fault switch, the request log.
+
+Knows: ASGI. Must not know: endpoints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from airflow_provider_firecrest.local.faults import EXCHANGE_ACTIONS, Fault, FaultSwitch
+from airflow_provider_firecrest.local.requests_log import RequestLog
+
+_ID_HEADERS = ("X-Request-ID", "X-Correlation-ID")
+
+
+class FirecrestHeaders:
+    """The headers every v2 answer carries, the check of the ids a client sends, and lower-case paths.
+
+    An id that is not a UUID is answered with 400 and nothing else: no body, not even our own headers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        sent = Headers(scope=scope)
+        ids = {name: sent.get(name) or uuid.uuid4().hex for name in _ID_HEADERS}
+        if not all(_is_uuid(value) for value in ids.values()):
+            await _send_answer(send, 400, {}, b"")
+            return
+        extra = {"F7T-Timestamp": str(time.time()), "F7T-AppVersion": "2.x.x", **ids}
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in extra.items():
+                    headers[name] = value
+            await send(message)
+
+        await self._app(dict(scope, path=scope["path"].lower()), receive, send_with_headers)
+
+
+class Observer:
+    """Writes the request log and makes the faults happen. The outermost layer: it must see uvicorn's own ``send``."""
+
+    def __init__(self, app: ASGIApp, faults: FaultSwitch, log: RequestLog) -> None:
+        self._app = app
+        self._faults = faults
+        self._log = log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith("/control/"):
+            await self._app(scope, receive, send)
+            return
+        began, clock = time.time(), time.perf_counter()
+        status: list[int | None] = [None]
+
+        async def observed_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                status[0] = message["status"]
+            await send(message)
+
+        try:
+            await self._exchange(scope, receive, observed_send, send)
+        finally:
+            elapsed = (time.perf_counter() - clock) * 1000
+            self._log.add(scope["method"], scope["path"], status[0], began, elapsed)
+
+    async def _exchange(self, scope: Scope, receive: Receive, send: Send, server_send: Send) -> None:
+        fault = self._faults.take(EXCHANGE_ACTIONS, scope["method"], scope["path"])
+        if fault is None:
+            await self._app(scope, receive, send)
+        elif fault.action == "delay":
+            await asyncio.sleep(fault.delay_s)
+            await self._app(scope, receive, send)
+        elif fault.action == "status":
+            await _send_fault(send, fault)
+        else:
+            if fault.action == "lose_answer":
+                await self._app(scope, receive, _swallow)
+            await _close_connection(receive, server_send)
+
+
+async def _send_fault(send: Send, fault: Fault) -> None:
+    is_text = isinstance(fault.body, str)
+    body = b"" if fault.body is None else (fault.body if is_text else json.dumps(fault.body)).encode()
+    headers = {"content-type": "text/plain" if is_text else "application/json", **fault.headers}
+    await _send_answer(send, fault.status, headers, body)
+
+
+async def _send_answer(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:
+    pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    pairs.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _swallow(message: Message) -> None:
+    """Stands in for ``send`` when an answer is to be lost."""
+
+
+async def _close_connection(receive: Receive, server_send: Send) -> None:
+    """Cut the connection without an answer. ASGI has no word for that, so we reach for uvicorn's transport."""
+    cycle: Any = getattr(server_send, "__self__", None)
+    transport = getattr(cycle, "transport", None)
+    if transport is None:
+        raise RuntimeError("this server does not let a fault close its connection")
+    transport.abort()
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
