@@ -104,7 +104,7 @@ def _extra_fields() -> dict[str, Any]:
         ),
         "max_concurrent_requests": {
             "label": "Concurrent requests",
-            "description": "At most so many at a time, per process.",
+            "description": "At most so many at a time, in one task or in the triggerer.",
             "schema": {"type": ["integer", "null"], "minimum": 1},
         },
         "retry_budget": _number(
