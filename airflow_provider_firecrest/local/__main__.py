@@ -19,7 +19,7 @@ _DEFAULTS = LocalConfig()
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_firecrest.local",
-        description="Run a FirecREST v2 server with a scheduler, a file tree and an object store on this machine. "
+        description="Run a FirecREST v2 server with scheduler, file tree and object store on this machine. "
         "Batch scripts run as your own processes: keep it on the loopback address.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
         "--token-ttl",
         type=int,
         default=_DEFAULTS.token_ttl,
-        help="life of a token in seconds (under 30 never works)",
+        help="life of a token in seconds (over 30)",
     )
     add(
         "--ingress-interval",

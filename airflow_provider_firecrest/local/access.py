@@ -8,7 +8,6 @@ All three are FastAPI dependencies, in this order, because the order decides whi
 from __future__ import annotations
 
 import json
-import os
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -65,9 +64,8 @@ async def published_path(request: Request) -> str:
     if not path.startswith("/"):
         raise ApiError(400, f"The provided path ({path}) is not an absolute path.")
     state = state_of(request)
-    # normpath keeps a leading double slash; the real server refuses such paths for the same reason.
-    normal = os.path.normpath(path)
-    if not any(normal == fs.path or normal.startswith(f"{fs.path}/") for fs in state.sandbox.file_systems):
+    normal, inside = state.sandbox.locate(path)
+    if not inside:
         name = request.path_params.get("system_name", "")
         text = "does not match any of the defined filesystem paths for the requested system"
         raise ApiError(400, f"The provided path ({normal}) {text} ({name}).")

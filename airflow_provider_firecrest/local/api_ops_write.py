@@ -5,6 +5,7 @@ Knows: the recorded command lines and answers. Must not know: how commands are r
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 from pathlib import PurePosixPath
@@ -75,15 +76,23 @@ async def put_chown(request: Request, body: PutFileChownRequest) -> dict[str, An
     """Change owner or group, among the users and groups the sandbox pretends to have."""
     state = state_of(request)
     _check_owner(state, body.owner, body.group)
-    shown = await _change_and_show(state, "true", body.path) if os.path.lexists(body.path) else None
-    if shown is None:
-        raise command_failure(1, f"chown: cannot access '{body.path}': No such file or directory")
+    problem = await asyncio.to_thread(_cannot_access, body.path)
+    if problem is not None:
+        raise command_failure(1, f"chown: cannot access '{body.path}': {problem}")
     stranger = body.owner not in ("", state.config.user)
     if stranger or state.sandbox.owned_by_other(body.path):
         raise command_failure(1, f"chown: changing ownership of '{body.path}': Operation not permitted")
     if body.group:
         state.sandbox.set_group(body.path, body.group)
     return await _change_and_show(state, "true", body.path)
+
+
+def _cannot_access(path: str) -> str | None:
+    try:
+        os.lstat(path)
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def _check_owner(state: LocalState, owner: str, group: str) -> None:
@@ -120,8 +129,8 @@ async def post_upload(request: Request, path: PublishedPath, file: UploadFile) -
     content = await file.read(state.config.max_ops_file_size + 1)
     if len(content) > state.config.max_ops_file_size:
         raise ApiError(413, "File to upload is too large.")
-    # An empty file sends nothing, not even an end: the command waits for input until the time is up (408), and
-    # the empty file stays behind.
+    # An empty file sends nothing, not even an end: the command waits for input until the time is up (408),
+    # and the empty file stays behind.
     line = f"{state.shell.prefix}base64 -d > '{path}/{file.filename}'"
     await state.shell.run(line, stdin=base64.b64encode(content))
     return _done()

@@ -71,9 +71,9 @@ async def _dispatch(request: Request, state: LocalState) -> Response:
 def _checked_query(request: Request, state: LocalState, raw_path: str) -> dict[str, str]:
     raw_query = request.scope["query_string"].decode("ascii")
     if "authorization" in request.headers and "X-Amz-Algorithm" in raw_query:
-        text = "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string"
+        text = "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query"
         raise StoreError(
-            400, "InvalidArgument", f"{text} parameter or the Authorization header should be specified"
+            400, "InvalidArgument", f"{text} string parameter or the Authorization header should be specified"
         )
     return state.presigner.check(request.method, raw_path, raw_query, request.headers.get("host", ""))
 

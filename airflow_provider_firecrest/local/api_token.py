@@ -1,4 +1,4 @@
-"""The OAuth2 token endpoint, shaped like Keycloak's: client credentials in the form or in basic authentication.
+"""The OAuth2 token endpoint, shaped like Keycloak's: client credentials in the form or as basic auth.
 
 Knows: the token request and its errors. Must not know: what tokens are good for.
 """

@@ -177,7 +177,7 @@ def _submit_file_job(
 def _submit(
     state: LocalState, system: SystemConfig, user: str, job: FileJob, account: str | None
 ) -> dict[str, Any]:
-    """Give the job to the scheduler and describe it. ``account`` counts only where the site's directives have one."""
+    """Give the job to the scheduler and describe it; ``account`` counts only where directives have one."""
     directives = list(state.config.transfer_directives)
     if system.account_required:
         if not account:

@@ -42,7 +42,7 @@ def build_app(state: LocalState) -> ASGIApp:
 
 
 def _v2(state: LocalState) -> FastAPI:
-    """FirecREST v2. An application of its own, because its errors and headers differ from everything beside it."""
+    """FirecREST v2. An application of its own: its errors and headers differ from everything beside it."""
     app = FastAPI(title="FirecREST", version="2.x.x", docs_url=None, redoc_url=None)
     app.state.firecrest = state
     for router in (status_router(), compute_router()):

@@ -7,14 +7,14 @@ The class names show in the server's validation messages, so they are the real s
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 
-class CompressionType(str, Enum):
+class CompressionType(StrEnum):
     """Compressions tar knows."""
 
     none = "none"
@@ -23,7 +23,7 @@ class CompressionType(str, Enum):
     xz = "xz"
 
 
-class DataTransferType(str, Enum):
+class DataTransferType(StrEnum):
     """Ways a file can travel."""
 
     s3 = "s3"

@@ -13,11 +13,11 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class SystemConfig:
-    """One system as ``/status/systems`` lists it. All systems share one scheduler and one file tree.
+    """One system as ``/status/systems`` lists it; all share one scheduler and one file tree.
 
     Args:
         name: name in URLs, lower case.
-        account_required: the site's transfer directives contain an account, so transfer requests must name one.
+        account_required: the site's transfer directives contain an account, so requests must name one.
     """
 
     name: str

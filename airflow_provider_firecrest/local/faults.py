@@ -1,6 +1,7 @@
 """The fault switch: which of the next requests go wrong, and how.
 
-Knows: matching and counting. Must not know: HTTP sending (see `middleware`) or job scripts (see `transfer_jobs`).
+Knows: matching and counting. Must not know: how answers are sent (`middleware`), job scripts
+(`transfer_jobs`).
 
 A new kind of fault is a new name in `ACTIONS` and one place that asks for it with `take`.
 """
@@ -25,10 +26,10 @@ class Fault:
     """One rule.
 
     Args:
-        action: ``status`` answers with ``status``/``headers``/``body`` and does nothing; ``lose_answer`` acts, then
-            closes the connection; ``delay`` waits ``delay_s`` seconds first; ``drop`` closes the connection
-            without acting; ``file_job_does_nothing`` makes a file job report success and do nothing;
-            ``ingress_says_success_without_file`` the same for an upload.
+        action: ``status`` answers with ``status``/``headers``/``body`` and does nothing; ``lose_answer``
+            acts, then closes the connection; ``delay`` waits ``delay_s`` seconds first; ``drop`` closes the
+            connection without acting; ``file_job_does_nothing`` makes a file job report success and do
+            nothing; ``ingress_says_success_without_file`` the same for an upload.
         method: HTTP method it applies to, any if empty.
         path_regex: regular expression searched for in the path.
         times: how many requests it applies to; 0 means all.

@@ -29,7 +29,7 @@ class Listing:
         self._config = config
 
     def parse(self, output: bytes, path: str, *, numeric: bool = False) -> list[dict[str, Any]]:
-        """The files in ``output`` of an ls of ``path``; names below it are relative, as ls -R groups them."""
+        """The files in ``output``, an ls of ``path``; names further down are relative to it."""
         files: list[dict[str, Any]] = []
         prefix = ""
         for line in output.decode("utf-8", "replace").splitlines():
@@ -75,5 +75,5 @@ def _below(directory: str, top: str) -> str:
 
 
 def _unquote(text: str) -> str:
-    # Only quotes and backslashes are undone. Octal and letter escapes stay as text, as the real server leaves them.
+    # Only quotes and backslashes are undone. Octal and letter escapes stay text, as on the real server.
     return re.sub(r'\\(["\\])', r"\1", text)

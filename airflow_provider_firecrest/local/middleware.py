@@ -51,7 +51,7 @@ class FirecrestHeaders:
 
 
 class Observer:
-    """Writes the request log and makes the faults happen. The outermost layer: it must see uvicorn's own ``send``."""
+    """Writes the request log and makes the faults happen; outermost, as it needs uvicorn's own ``send``."""
 
     def __init__(self, app: ASGIApp, faults: FaultSwitch, log: RequestLog) -> None:
         self._app = app
@@ -110,7 +110,7 @@ async def _swallow(message: Message) -> None:
 
 
 async def _close_connection(receive: Receive, server_send: Send) -> None:
-    """Cut the connection without an answer. ASGI has no word for that, so we reach for uvicorn's transport."""
+    """Cut the connection without an answer. ASGI has no word for that, hence uvicorn's transport."""
     cycle: Any = getattr(server_send, "__self__", None)
     transport = getattr(cycle, "transport", None)
     if transport is None:

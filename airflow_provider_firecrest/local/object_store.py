@@ -212,8 +212,8 @@ class ObjectStore:
         with self._lock:
             upload = self._uploads.get(upload_id)
         if upload is None or (upload.bucket, upload.key) != (bucket, key):
-            text = "The specified upload does not exist. The upload ID may be invalid, or the upload may have been"
-            raise StoreError(404, "NoSuchUpload", f"{text} aborted or completed.")
+            text = "The specified upload does not exist. The upload ID may be invalid, or the upload may have"
+            raise StoreError(404, "NoSuchUpload", f"{text} been aborted or completed.")
         return upload
 
 
@@ -228,8 +228,8 @@ def _matching(upload: MultipartUpload, number: int, etag: str) -> Part:
     wanted = re.sub(r'^"|"$', "", etag.strip())
     if part is None or part.md5 != wanted:
         text = (
-            "One or more of the specified parts could not be found. The part might not have been uploaded, or the"
-            " specified entity tag might not have matched the part's entity tag."
+            "One or more of the specified parts could not be found. The part might not have been uploaded, or"
+            " the specified entity tag might not have matched the part's entity tag."
         )
         raise StoreError(400, "InvalidPart", text)
     return part

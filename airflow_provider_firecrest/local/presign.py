@@ -2,8 +2,8 @@
 
 Knows: the signature. Must not know: what objects exist.
 
-The signature binds the method, the path, the host, every query parameter and the time, as S3's does: a URL made
-for GET is refused for HEAD.
+The signature binds the method, the path, the host, every query parameter and the time, as S3's does: a
+URL made for GET is refused for HEAD.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 Knows: real directories, modes and capabilities. Must not know: HTTP.
 
-The tree must refuse what a real cluster refuses even when the server runs as root, where permission bits do
-not count. A root process without capabilities is bound by them, and so is every process it starts: the server
-gives its capabilities up once the tree is made, and no call and no job needs a check of its own. What belongs to
-the second user is simply closed to us, because an ordinary user cannot give files away.
+The tree must refuse what a real cluster refuses even when the server runs as root, where permission bits
+do not count. A root process without capabilities is bound by them, and so is every process it starts: the
+server gives its capabilities up once the tree is made, and no call and no job needs a check of its own. What
+belongs to the second user is simply closed to us, because an ordinary user cannot give files away.
 """
 
 from __future__ import annotations
@@ -69,6 +69,15 @@ class Sandbox:
             FileSystem(str(self.scratch), "scratch", default_work_dir=True),
         )
 
+    def locate(self, path: str) -> tuple[str, bool]:
+        """The normalised ``path``, and whether it lies in a published file system.
+
+        A leading double slash stays, and so does not match: the real server refuses such paths, too.
+        """
+        normal = os.path.normpath(path)
+        inside = any(normal == fs.path or normal.startswith(f"{fs.path}/") for fs in self.file_systems)
+        return normal, inside
+
     def work_dir(self, user: str) -> str:
         """Directory transfer jobs of ``user`` run in: theirs on the default file system."""
         return str(self.scratch / user)
@@ -80,7 +89,7 @@ class Sandbox:
         return any(normal == top or normal.startswith(f"{top}/") for top in owned)
 
     def group_of(self, path: str) -> str | None:
-        """Group given to ``path`` by a chown call, or None. This machine has no such groups, so we remember them."""
+        """Group given to ``path`` by a chown call, or None; this machine has no such groups to give."""
         try:
             info = os.lstat(path)
         except OSError:
@@ -111,7 +120,7 @@ def remove_tree(root: Path) -> None:
 def give_up_root_powers() -> bool:
     """Drop every capability of this process and its future children; True when permission bits now count.
 
-    Must run before the first thread starts: capabilities belong to threads. Ordinary users have nothing to drop.
+    Must run before the first thread starts: capabilities belong to threads. Ordinary users have none.
     """
     if os.geteuid() != 0:
         return True

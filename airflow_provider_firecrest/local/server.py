@@ -73,7 +73,7 @@ def serve(
 
     Args:
         on_ready: called once the server accepts connections.
-        follow_stdin: also stop when standard input ends, so that no server outlives the process that started it.
+        follow_stdin: also stop when standard input ends: no server then outlives who started it.
 
     Raises:
         OSError: the address cannot be bound.
@@ -113,8 +113,8 @@ def write_ready_file(path: Path, state: LocalState) -> None:
 
 
 def _stop_politely_on(number: signal.Signals) -> None:
-    # uvicorn stops at SIGTERM and then raises it again under the handler it found. The default one would end the
-    # process before the jobs are stopped.
+    # uvicorn stops at SIGTERM and then raises it again under the handler it found. The default one would end
+    # the process before the jobs are stopped.
     def handler(_number: int, _frame: FrameType | None) -> None:
         sys.exit(0)
 

@@ -1,8 +1,8 @@
 """Commands as the real server runs them over SSH: one line for bash, a time limit, an output limit.
 
-Knows: running a shell line and turning its failure into an answer. Must not know: which call runs which command.
+Knows: running a shell line and turning its failure into an answer. Must not know: which call runs which.
 
-The lines are the recorded ones, quoting mistakes included: a single quote in a path breaks them here as there.
+The lines are the recorded ones, quoting mistakes included: a single quote in a path breaks them here, too.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Shell:
     async def run(self, line: str, *, stdin: bytes | None = None, cwd: str | None = None) -> bytes:
         """Standard output of ``line``.
 
-        ``stdin`` of zero bytes leaves the command waiting for input, as the real server does: it sends nothing
-        and never says that there is nothing more.
+        ``stdin`` of zero bytes leaves the command waiting for input, as the real server does: it sends
+        nothing and never says that there is nothing more.
 
         Raises:
             ApiError: 408 over the time limit, 413 over the output limit, else by what the command printed.
@@ -113,7 +113,7 @@ async def _end(process: Process) -> None:
 
 
 def command_failure(exit_status: int, stderr: str) -> ApiError:
-    """The answer to a command that failed; the status is guessed from its words, as the real server guesses."""
+    """The answer to a command that failed; the status is guessed from its words, as on the real server."""
     text = stderr.strip()
     message = f"Remote process failed with exit status:{exit_status} and error message:{text}"
     if "No such file" in text:

@@ -2,8 +2,8 @@
 
 Knows: what the jobs do, say and hide. Must not know: HTTP, the scheduler.
 
-The scripts keep the real ones' habits: paths are HTML-escaped on their way into the script, a failing tool ends
-the job successfully with the truth only in the error log, and the exit code quoted there is always 0.
+The scripts keep the real ones' habits: paths are HTML-escaped on their way into the script, a failing tool
+ends the job successfully with the truth only in the error log, and the exit code quoted there is always 0.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class FileJob:
     def script(self, directives: Sequence[str]) -> str:
         """The batch script."""
         header = "\n".join(directives)
-        return f'#!/bin/bash\n{header}\n\necho "$(date -u) {self.title} Job (id:${{SLURM_JOB_ID}})"\n{self.body}\n'
+        first = f'echo "$(date -u) {self.title} Job (id:${{SLURM_JOB_ID}})"'
+        return f"#!/bin/bash\n{header}\n\n{first}\n{self.body}\n"
 
 
 def html_escape(text: str) -> str:
@@ -68,7 +69,8 @@ def delete_job(path: str) -> FileJob:
 def compress_job(body: CompressRequest) -> FileJob:
     """``transfer/compress``"""
     source = PurePosixPath(body.path)
-    flags = f"{'--dereference ' if body.dereference else ''}-c{TAR_FLAGS[body.compression]}vf {_quoted(body.target_path)}"
+    option = "--dereference " if body.dereference else ""
+    flags = f"{option}-c{TAR_FLAGS[body.compression]}vf {_quoted(body.target_path)}"
     if body.match_pattern is None:
         command = f"tar {flags} -C {_quoted(str(source.parent))} {_quoted(source.name)}"
         return FileJob("CompressFiles", "Compress Files", _checked(command, "compress", "compressed"))

@@ -1,7 +1,8 @@
 """The part of a transfer job that talks to the object store. Runs inside the job, as a script of its own.
 
-Knows: presigned URLs, part files, what the job's log must say. Must not know: the server. Standard library only,
-because the job starts it as ``python -I -S`` on whatever machine the scheduler runs.
+Knows: presigned URLs, part files, what the job's log must say. Must not know: the server.
+
+Standard library only, because the job starts it as ``python -I -S``.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def _exists(url: str) -> bool:
 def ingress(script: str, target: str, urls: list[str], part_size: int, interval: float, pretend: bool) -> int:
     """Wait for the object, then fetch it into ``target``; ``pretend`` fetches but writes nothing.
 
-    Looks at the start and then every ``interval`` seconds. Ends with success when it never came: so does the real
-    script.
+    Looks at the start and then every ``interval`` seconds. Ends with success when it never came: so does the
+    real script.
     """
     head_url, get_url = urls
     _say(f"{_stamp()} Waiting till file to tranfer is available...")
@@ -153,9 +154,8 @@ def egress(script: str, source: str, urls: list[str], part_size: int) -> int:
         _complain("file_not_found")
         return _NO_SUCH_FILE
     if not part_urls:
-        _complain(
-            f'{script}: line 217: (file_size + num_parts - 1) / num_parts : division by 0 (error token is "num_parts ")'
-        )
+        reason = '(file_size + num_parts - 1) / num_parts : division by 0 (error token is "num_parts ")'
+        _complain(f"{script}: line 217: {reason}")
     folder = Path("tmp", str(uuid.uuid1()))
     _say(f"[INFO] Creating temporary folder:{folder}/")
     folder.mkdir(parents=True)
@@ -222,7 +222,7 @@ def _complete(url: str, etags: list[str]) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """``ingress SCRIPT TARGET PART_SIZE INTERVAL [pretend]`` or ``egress SCRIPT SOURCE PART_SIZE``; URLs on stdin.
+    """``ingress SCRIPT TARGET PART_SIZE INTERVAL [pretend]`` or ``egress SCRIPT SOURCE PART_SIZE``.
 
     URLs come on standard input, because a command line can be read by everybody on the machine.
     """
