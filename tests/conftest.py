@@ -14,3 +14,7 @@ for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "_AIRFL
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-provider-firecrest-tests-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
+
+from tests.fixtures_local import firecrest, firecrest_server  # noqa: E402
+
+__all__ = ["firecrest", "firecrest_server"]
