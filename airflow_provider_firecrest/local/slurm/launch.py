@@ -24,7 +24,7 @@ def install_srun(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     program = directory / "srun"
     python, script = shlex.quote(sys.executable), shlex.quote(str(_SRUN))
-    program.write_text(f'#!/bin/sh\nexec {python} -I -S {script} "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {python} -I -S -X utf8 {script} "$@"\n')
     program.chmod(0o755)
 
 
@@ -69,7 +69,7 @@ def batch_launch(
     steps = directory / "steps"
     steps.mkdir(parents=True, exist_ok=True)
     script = directory / "slurm_script"
-    script.write_text(submission.script)
+    script.write_bytes(submission.script.encode("utf-8", "surrogateescape"))
     script.chmod(0o700)
     stdin, stdout, stderr = file_names(submission, name_values(task, nodes[0]))
     env = {**submission.env, **slurm_variables(task, nodes, cluster), "SLURM_LOCAL_STEPS": str(steps)}

@@ -54,7 +54,7 @@ class Node:
         env = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         with log.open("ab") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_PROGRAM)],
+                [sys.executable, "-I", "-S", "-X", "utf8", str(_PROGRAM)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
