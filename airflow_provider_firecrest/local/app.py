@@ -5,12 +5,11 @@ Knows: which router goes where. Must not know: what they do.
 
 from __future__ import annotations
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp
 
-from airflow_provider_firecrest.local.access import authenticate
 from airflow_provider_firecrest.local.api_compute import compute_router
 from airflow_provider_firecrest.local.api_control import control_router
 from airflow_provider_firecrest.local.api_ops import ops_read_router
@@ -46,7 +45,7 @@ def _v2(state: LocalState) -> FastAPI:
     app = FastAPI(title="FirecREST", version="2.x.x", docs_url=None, redoc_url=None)
     app.state.firecrest = state
     for router in (status_router(), compute_router()):
-        app.include_router(router, dependencies=[Depends(authenticate)])
+        app.include_router(router)
     for router in (ops_read_router(), ops_write_router(), transfer_router()):
         app.include_router(router)
     app.add_exception_handler(ApiError, handle_api_error)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import Request, Response
@@ -28,6 +28,7 @@ class ApiError(Exception):
         error_type: ``error`` or ``validation``.
         anonymous: leave the ``user`` field null although the user is known, as the real server does for
             exceptions it did not foresee.
+        caused_by: texts of the ``causedBy`` field.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class ApiError(Exception):
         headers: Mapping[str, str] | None = None,
         error_type: str = "error",
         anonymous: bool = False,
+        caused_by: Sequence[str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -47,6 +49,7 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
         self.error_type = error_type
         self.anonymous = anonymous
+        self.caused_by = list(caused_by) if caused_by else None
 
 
 def slurm_failure(error: SlurmCommandError) -> ApiError:
@@ -65,7 +68,7 @@ def error_response(request: Request, error: ApiError) -> Response:
     body = {
         "errorType": error.error_type,
         "message": error.message,
-        "causedBy": None,
+        "causedBy": error.caused_by,
         "data": error.data,
         "user": user,
     }

@@ -69,6 +69,8 @@ def build_state(config: LocalConfig, sandbox: Sandbox, origin: str) -> LocalStat
         default_time_limit=config.default_time_limit,
         min_job_age=config.min_job_age,
         user=config.user,
+        uids={config.user: config.uid, config.other_user: config.other_uid},
+        homes={user: str(sandbox.home / user) for user in config.known_users},
     )
     return LocalState(
         config=config,
