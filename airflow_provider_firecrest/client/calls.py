@@ -70,6 +70,7 @@ class Calls:
     job_metadata = Call(V2.job_metadata)
     cancel_job = Call(V2.cancel_job)
     attach = Call(V2.attach)
+    wait_for_job = Call(V2.wait_for_job)
 
     ls = Call(V2.ls)
     stat = Call(V2.stat)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .compute import Compute
 from .files import Files
 from .status import Status
 from .transfer import Transfer
+from .waiting import Waiting
 
 
-class V2(Status, Compute, Files, Transfer):
+class V2(Status, Waiting, Files, Transfer):
     """All calls of FirecREST v2."""
 
 

@@ -1,0 +1,174 @@
+"""What a transfer is going to do, and what it did: plain values, and the checks both directions share."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from .. import paths
+from ..errors import InvalidRequestError, NotFoundError
+from ..models import System
+from ..sync_client import FirecrestClient
+
+Way = Literal["direct", "staged", "skip"]
+IfExists = Literal["fail", "overwrite", "skip"]
+
+IF_EXISTS: tuple[IfExists, ...] = ("fail", "overwrite", "skip")
+
+
+@dataclass(frozen=True)
+class UploadPlan:
+    """An upload that passed all checks.
+
+    :ivar source: the local file.
+    :ivar target: full path of the file to be on the system.
+    :ivar size: bytes.
+    :ivar way: ``direct`` (one request), ``staged`` (object store and a job of the server's) or ``skip`` (the
+        same file is there).
+    """
+
+    source: Path
+    target: str
+    size: int
+    way: Way
+    system: str
+    account: str | None = None
+    verify_checksum: bool = True
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class DownloadPlan:
+    """A download that passed all checks.
+
+    :ivar source: path of the file on the system.
+    :ivar target: full local path of the file to be.
+    :ivar size: bytes, as the server says.
+    :ivar mtime: the source's, to notice a change on the way.
+    :ivar way: ``direct``, ``staged`` or ``skip``.
+    """
+
+    source: str
+    target: Path
+    size: int
+    way: Way
+    system: str
+    mtime: int | None = None
+    account: str | None = None
+    verify_checksum: bool = True
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class TransferResult:
+    """A proven transfer.
+
+    :ivar sha256: digest of the bytes, equal on both sides; with ``verify_checksum=False`` that of our side
+        alone.
+    :ivar job_id: the server's job behind a staged transfer, else None.
+    :ivar seconds: duration of the part done here.
+    """
+
+    source: str
+    target: str
+    size: int
+    sha256: str | None
+    way: Way
+    system: str
+    job_id: str | None = None
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+
+def check_if_exists(value: str) -> None:
+    """Refuse an unknown policy."""
+    if value not in IF_EXISTS:
+        raise InvalidRequestError(f"if_exists: {value!r} is not one of {', '.join(IF_EXISTS)}.")
+
+
+def check_remote(path: str, system: System, *, field: str) -> None:
+    """Refuse a path outside the system's file systems: transfer jobs do not check that themselves.
+
+    :param path: absolute path.
+    :param system: the system, with its file systems.
+    :param field: what the user calls the path.
+    """
+    mounts = [fs.path.rstrip("/") for fs in system.file_systems]
+    if mounts and not any(path == mount or path.startswith(mount + "/") for mount in mounts):
+        known = ", ".join(mounts)
+        raise InvalidRequestError(
+            f"{field}: {path!r} is outside the file systems of {system.name} ({known})."
+        )
+    if ".." in path.split("/"):
+        raise InvalidRequestError(f"{field}: {path!r} holds '..'; write the path without it.")
+
+
+def check_local_source(source: Path) -> int:
+    """Return the size of a local file that can be read.
+
+    :raises InvalidRequestError: it is missing, no regular file, or not readable.
+    """
+    if source.is_dir():
+        raise InvalidRequestError(f"source_path: {source} is a directory; name a file.")
+    try:
+        with source.open("rb") as stream:
+            stream.peek(1)
+    except FileNotFoundError:
+        raise InvalidRequestError(f"source_path: there is no local file {source}.") from None
+    except OSError as error:
+        raise InvalidRequestError(f"source_path: {source} cannot be read: {error.strerror}.") from None
+    if not source.is_file():
+        raise InvalidRequestError(f"source_path: {source} is not a regular file.")
+    return source.stat().st_size
+
+
+def local_target(target: str | Path, source: str) -> Path:
+    """Return the full local path of a download: a directory gets the source's name.
+
+    :raises InvalidRequestError: the directory does not exist.
+    """
+    path = Path(target)
+    if path.is_dir() or str(target).endswith("/"):
+        path = path / source.rstrip("/").rsplit("/", 1)[-1]
+    if path.is_dir():
+        raise InvalidRequestError(f"target_path: {path} is a directory.")
+    if not path.parent.is_dir():
+        raise InvalidRequestError(f"target_path: there is no local directory {path.parent}.")
+    return path
+
+
+def staged_method(system: System) -> None:
+    """Refuse staging where the site has no object store."""
+    if system.transfer_method != "s3":
+        method = system.transfer_method or "none"
+        raise InvalidRequestError(
+            f"{system.name} offers no object store for large files (its transfer method is {method});"
+            f" files of up to {system.max_ops_file_size} bytes can be moved directly."
+        )
+
+
+def missing_directory(path: str, system: str) -> NotFoundError:
+    """Return the error for an upload into nowhere."""
+    return NotFoundError(f"target_path: there is no directory {path} on {system}.")
+
+
+AnyPlan = TypeVar("AnyPlan", UploadPlan, DownloadPlan)
+
+
+def staged_instead(client: FirecrestClient, plan: AnyPlan) -> AnyPlan:
+    """Return the plan with the staged way, for when the server carries less directly than it says (413).
+
+    :param client: the client.
+    :param plan: a plan whose way is ``direct``.
+    :raises InvalidRequestError: the staged way cannot carry this file or its name.
+    """
+    staged_method(client.system_info(system=plan.system))
+    if isinstance(plan, UploadPlan):
+        paths.check(plan.target, paths.STAGED_UPLOAD, field="target_path")
+    else:
+        paths.check(plan.source, paths.STAGED_DOWNLOAD, field="source_path")
+    return replace(plan, way="staged")

@@ -1,0 +1,200 @@
+"""Proof that a file on the system is the file we mean: size by `stat`, SHA-256 by whatever way can carry the
+name and the size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shlex
+import time
+import uuid
+
+from .. import limits, paths
+from ..errors import (
+    AmbiguousError,
+    CommandTimeoutError,
+    FirecrestError,
+    IntegrityError,
+    NotFoundError,
+    TransferFailedError,
+)
+from ..models import FileStat, TransferJob
+from ..sync_client import FirecrestClient
+
+logger = logging.getLogger("airflow_provider_firecrest.transfers")
+
+APPEAR_WITHIN = 15.0
+"""Seconds: a parallel file system may show another node's file a little later."""
+
+CHECKSUM_TIME_LIMIT = "04:00:00"
+
+
+def stat_when_there(
+    client: FirecrestClient, path: str, system: str, *, patience: float = APPEAR_WITHIN
+) -> FileStat:
+    """Return the stat of a file that ought to be there, giving the file system a moment to show it.
+
+    :raises NotFoundError: it is not there.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return client.stat(path, system=system)
+        except NotFoundError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(1.0)
+
+
+def remote_sha256(
+    client: FirecrestClient, path: str, size: int, system: str, account: str | None = None
+) -> str:
+    """Return the SHA-256 of a file on the system, by the cheapest way that can do it.
+
+    :param client: the client.
+    :param path: absolute path.
+    :param size: its size in bytes.
+    :param system: system name.
+    :param account: Slurm account, should it take a job.
+    :returns: hex digest.
+    :endpoint: GET .../ops/checksum; where the name has a blank, GET .../ops/download; where the file is too
+        large for the five
+        seconds of that call, a batch job running sha256sum.
+    """
+    if paths.can_carry(path, paths.CHECKSUM):
+        try:
+            return client.checksum(path, system=system)
+        except CommandTimeoutError:
+            logger.info("%s is too large for the checksum call; computing its SHA-256 in a batch job.", path)
+            return _checksum_by_job(client, path, system, account)
+    limit = client.system_info(system=system).max_ops_file_size
+    if size <= limits.ops_download_limit(limit):
+        return hashlib.sha256(client.download(path, system=system)).hexdigest()
+    return _checksum_by_job(client, path, system, account)
+
+
+def prove(
+    client: FirecrestClient,
+    path: str,
+    *,
+    size: int,
+    sha256: str | None,
+    system: str,
+    account: str | None = None,
+    evidence: str = "",
+    transfer: TransferJob | None = None,
+) -> None:
+    """Compare a file on the system with what it must be.
+
+    :param client: the client.
+    :param path: absolute path.
+    :param size: bytes it must have.
+    :param sha256: digest it must have; None leaves it at the size.
+    :param system: system name.
+    :param account: Slurm account, should the digest take a job.
+    :param evidence: what the server's job said, for the error.
+    :param transfer: the server's job, for the error.
+    :raises TransferFailedError: it is not there.
+    :raises IntegrityError: it differs.
+    """
+    try:
+        found = stat_when_there(client, path, system)
+    except NotFoundError:
+        raise TransferFailedError(
+            f"{path} is not on {system}. {evidence}".strip(), transfer=transfer
+        ) from None
+    if found.size != size:
+        raise IntegrityError(
+            f"{path} on {system} has {found.size} bytes instead of {size}. {evidence}".strip(),
+            transfer=transfer,
+        )
+    if sha256 is None:
+        return
+    digest = remote_sha256(client, path, size, system, account)
+    if digest != sha256:
+        raise IntegrityError(
+            f"{path} on {system} has SHA-256 {digest} instead of {sha256}. {evidence}".strip(),
+            transfer=transfer,
+        )
+
+
+def job_evidence(client: FirecrestClient, transfer: TransferJob, state: str) -> tuple[str, str]:
+    """Return the server's job's output log, and a text with state and logs for an error.
+
+    :param client: the client.
+    :param transfer: the server's job.
+    :param state: how it ended.
+    """
+    output = _log(client, transfer.output_log, transfer.system)
+    error = _log(client, transfer.error_log, transfer.system)
+    told = f"The server's job {transfer.job_id} ended {state}."
+    for name, text in (("log", output), ("error log", error)):
+        told += f"\nIts {name}: {text.strip()[-1500:] or '(empty)'}"
+    return output, told
+
+
+def _log(client: FirecrestClient, path: str, system: str) -> str:
+    if not path:
+        return ""
+    try:
+        return client.tail(path, size=8192, system=system)
+    except FirecrestError as error:
+        return f"(cannot be read: {error.message})"
+
+
+def _checksum_by_job(client: FirecrestClient, path: str, system: str, account: str | None) -> str:
+    directory = paths.parent(path)
+    log = paths.join(directory, f".firecrest-sha256-{uuid.uuid4().hex}.log")
+    script = (
+        "#!/bin/bash\n"
+        f"#SBATCH --nodes=1 --ntasks=1 --time={CHECKSUM_TIME_LIMIT}\n"
+        f"sha256sum -- {shlex.quote(path)}\n"
+    )
+    job_id = _submit_reading(client, script, directory, log, system, account)
+    try:
+        job = client.wait_for_job(job_id, poll_interval=5.0, system=system)
+        words = client.head(log, lines=1, system=system).split()
+    except BaseException:
+        _quietly_cancel(client, job_id, system)
+        raise
+    finally:
+        _quietly_remove(client, log, system)
+    digest = words[0].lstrip("\\").lower() if words else ""
+    if not job.succeeded or len(digest) != 64:
+        raise TransferFailedError(
+            f"The SHA-256 of {path} could not be computed: job {job_id} ended {job.state}."
+        )
+    return digest
+
+
+def _submit_reading(
+    client: FirecrestClient, script: str, directory: str, log: str, system: str, account: str | None
+) -> str:
+    """Submit a job that only reads: after a lost answer a second one does no harm."""
+
+    def submit() -> str:
+        return client.submit_job(
+            script, working_dir=directory, name="firecrest-sha256", stdout=log, account=account, system=system
+        )
+
+    try:
+        return submit()
+    except AmbiguousError:
+        return submit()
+
+
+def _quietly_cancel(client: FirecrestClient, job_id: str, system: str) -> None:
+    try:
+        client.cancel_job(job_id, system=system)
+    except FirecrestError as error:
+        logger.warning("Job %s could not be cancelled: %s", job_id, error.message)
+
+
+def _quietly_remove(client: FirecrestClient, path: str, system: str) -> None:
+    try:
+        client.rm(path, system=system)
+    except NotFoundError:
+        return
+    except FirecrestError as error:
+        logger.warning("%s could not be removed: %s", path, error.message)

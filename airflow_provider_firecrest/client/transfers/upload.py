@@ -1,0 +1,348 @@
+"""Uploading one file: plan, send, prove.
+
+A small file is one request. A large one goes through the object store: the server hands out URLs and starts a
+job that waits
+for the object; we send it in parts; the job writes the file. The job's own success message is no proof, so
+the file is looked
+at afterwards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import paths, staging, states
+from ..errors import (
+    ConflictError,
+    FirecrestError,
+    IntegrityError,
+    InvalidRequestError,
+    NotFoundError,
+    TransferFailedError,
+)
+from ..models import FileStat, Job, System, TransferJob
+from ..sync_client import FirecrestClient
+from . import proof
+from .plan import (
+    IfExists,
+    TransferResult,
+    UploadPlan,
+    Way,
+    check_if_exists,
+    check_local_source,
+    check_remote,
+    missing_directory,
+    staged_method,
+)
+
+if TYPE_CHECKING:
+    from .download import StagedDownload
+
+logger = logging.getLogger("airflow_provider_firecrest.transfers")
+
+_DONE = "File was successfully downloaded"
+
+
+@dataclass(frozen=True)
+class StagedUpload:
+    """An upload whose bytes are in the object store and whose job writes the file; holds no URL.
+
+    :ivar sha256: digest of the bytes sent.
+    """
+
+    source: str
+    target: str
+    size: int
+    sha256: str
+    system: str
+    job_id: str
+    output_log: str
+    error_log: str
+    account: str | None = None
+    verify_checksum: bool = True
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> StagedUpload:
+        """Rebuild it from :meth:`as_dict`."""
+        return cls(**values)
+
+    @property
+    def transfer(self) -> TransferJob:
+        """The server's job."""
+        return TransferJob(self.job_id, self.system, "", self.output_log, self.error_log)
+
+
+def plan_upload(
+    client: FirecrestClient,
+    source: Path | str,
+    target: str,
+    *,
+    system: str | None = None,
+    account: str | None = None,
+    if_exists: IfExists = "fail",
+    verify_checksum: bool = True,
+) -> UploadPlan:
+    """Check everything that can be checked before bytes move, and choose the way.
+
+    :param client: the client.
+    :param source: a local file.
+    :param target: absolute path on the system: the file to be, or an existing directory (then, and when it
+        ends with ``/``,
+        the source's name is added).
+    :param system: system name; default: the connection's.
+    :param account: Slurm account for the server's job; default: the connection's.
+    :param if_exists: ``fail``; ``overwrite``; ``skip`` leaves a file of the same size and digest alone and
+        fails on any other.
+    :param verify_checksum: compare SHA-256 at the end; without it only the size is compared.
+    :returns: the plan.
+    :raises InvalidRequestError: a path is wrong; the message names the field.
+    :raises NotFoundError: the target's directory, or the system, does not exist.
+    :raises ConflictError: the target exists.
+    :endpoint: GET /status/systems, GET .../ops/stat
+    """
+    check_if_exists(if_exists)
+    source = Path(source)
+    size = check_local_source(source)
+    info = client.system_info(system=system)
+    wanted = paths.join(target, source.name) if target.endswith("/") else target
+    paths.check(wanted, paths.OPS, field="target_path")
+    check_remote(wanted, info, field="target_path")
+    wanted, there = _resolve(client, wanted, source.name, info)
+    plan = UploadPlan(source, wanted, size, "direct", info.name, account or client.account, verify_checksum)
+    plan = replace(plan, way=_way(plan, info))
+    if there is None:
+        return plan
+    return _existing(client, plan, there, if_exists)
+
+
+def upload_direct(client: FirecrestClient, plan: UploadPlan) -> TransferResult:
+    """Send a small or an empty file in one request, and prove it.
+
+    :param client: the client.
+    :param plan: a plan whose way is ``direct``.
+    :raises IntegrityError: the file on the system differs; it was removed.
+    :endpoint: POST .../ops/upload, GET .../ops/stat, GET .../ops/checksum
+    """
+    started = time.monotonic()
+    content = plan.source.read_bytes()
+    if len(content) != plan.size:
+        raise InvalidRequestError(f"source_path: {plan.source} changed its size while it was being uploaded.")
+    sha256 = hashlib.sha256(content).hexdigest()
+    client.upload(paths.parent(plan.target), paths.basename(plan.target), content, system=plan.system)
+    _prove(client, plan.target, plan.size, sha256, plan.system, plan.account, plan.verify_checksum)
+    return TransferResult(
+        str(plan.source),
+        plan.target,
+        plan.size,
+        sha256,
+        "direct",
+        plan.system,
+        None,
+        time.monotonic() - started,
+    )
+
+
+def stage_upload(
+    client: FirecrestClient,
+    plan: UploadPlan,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    on_start: Callable[[TransferJob], None] | None = None,
+) -> StagedUpload:
+    """Send a large file to the object store in parts; the server's job then writes it.
+
+    :param client: the client.
+    :param plan: a plan whose way is ``staged``.
+    :param progress: called with bytes sent and bytes in all, about once a second.
+    :param on_start: called with the server's job as soon as it exists, so that a kill can find it.
+    :raises FirecrestError: it failed; the server's job was cancelled, since it would hold its slot to the
+        time limit.
+    :endpoint: POST .../transfer/upload, then the presigned URLs
+    """
+    started = time.monotonic()
+    ticket = client.transfer_upload(plan.target, plan.size, account=plan.account, system=plan.system)
+    if on_start is not None:
+        on_start(ticket.transfer)
+    try:
+        sent = staging.put_object(
+            plan.source,
+            ticket.part_urls,
+            ticket.complete_url,
+            ticket.part_size,
+            options=staging.StagingOptions(verify=client.settings.verify),
+            progress=progress,
+        )
+        if sent.size != plan.size:
+            raise InvalidRequestError(
+                f"source_path: {plan.source} changed its size while it was being uploaded."
+            )
+    except BaseException:
+        _quietly_cancel(client, ticket.transfer.job_id, plan.system)
+        raise
+    return StagedUpload(
+        source=str(plan.source),
+        target=plan.target,
+        size=plan.size,
+        sha256=sent.sha256,
+        system=plan.system,
+        job_id=ticket.transfer.job_id,
+        output_log=ticket.transfer.output_log,
+        error_log=ticket.transfer.error_log,
+        account=plan.account,
+        verify_checksum=plan.verify_checksum,
+        seconds=time.monotonic() - started,
+    )
+
+
+def finish_upload(client: FirecrestClient, staged: StagedUpload, job: Job | None = None) -> TransferResult:
+    """Prove a staged upload, once the server's job is over.
+
+    :param client: the client.
+    :param staged: what :func:`stage_upload` returned.
+    :param job: the server's job in its final state; None asks for it.
+    :raises TransferFailedError: the job failed or its file is not there; the message holds its logs.
+    :raises IntegrityError: the file differs; it was removed.
+    :endpoint: GET .../ops/tail (logs), GET .../ops/stat, GET .../ops/checksum
+    """
+    started = time.monotonic()
+    job = job or client.get_job(staged.job_id, system=staged.system)
+    output, evidence = proof.job_evidence(client, staged.transfer, job.state)
+    if states.outcome(job.state) is not states.Outcome.SUCCEEDED or _DONE not in output:
+        raise TransferFailedError(
+            f"Uploading {staged.source} to {staged.target} failed. {evidence}", transfer=staged.transfer
+        )
+    _prove(
+        client,
+        staged.target,
+        staged.size,
+        staged.sha256,
+        staged.system,
+        staged.account,
+        staged.verify_checksum,
+        evidence=evidence,
+        transfer=staged.transfer,
+    )
+    return TransferResult(
+        staged.source,
+        staged.target,
+        staged.size,
+        staged.sha256,
+        "staged",
+        staged.system,
+        staged.job_id,
+        staged.seconds + time.monotonic() - started,
+    )
+
+
+def cancel_staged(client: FirecrestClient, staged: StagedUpload | StagedDownload) -> None:
+    """Cancel the server's job behind a transfer that is given up; never raises.
+
+    :param client: the client.
+    :param staged: the transfer.
+    """
+    _quietly_cancel(client, staged.job_id, staged.system)
+
+
+def _resolve(client: FirecrestClient, target: str, name: str, info: System) -> tuple[str, FileStat | None]:
+    """Return the full path of the file to be, and what is there now."""
+    try:
+        found = client.stat(target, system=info.name)
+        if not found.is_dir:
+            return target, found
+        target = paths.check(paths.join(target, name), paths.OPS, field="target_path")
+        found = client.stat(target, system=info.name)
+    except NotFoundError:
+        _check_parent(client, paths.parent(target), info.name)
+        return target, None
+    if found.is_dir:
+        raise ConflictError(f"target_path: {target} is a directory on {info.name}.")
+    return target, found
+
+
+def _check_parent(client: FirecrestClient, parent: str, system: str) -> None:
+    try:
+        found = client.stat(parent, system=system)
+    except NotFoundError:
+        raise missing_directory(parent, system) from None
+    if not found.is_dir:
+        raise InvalidRequestError(f"target_path: {parent} on {system} is not a directory.")
+
+
+def _way(plan: UploadPlan, info: System) -> Way:
+    if plan.size <= info.max_ops_file_size and paths.can_carry(plan.target, paths.OPS_UPLOAD_NAME):
+        return "direct"
+    if plan.size == 0:
+        paths.check(plan.target, paths.OPS_UPLOAD_NAME, field="target_path")
+    staged_method(info)
+    paths.check(plan.target, paths.STAGED_UPLOAD, field="target_path")
+    return "staged"
+
+
+def _existing(client: FirecrestClient, plan: UploadPlan, there: FileStat, if_exists: IfExists) -> UploadPlan:
+    if if_exists == "fail":
+        raise ConflictError(
+            f"target_path: {plan.target} exists on {plan.system} ({there.size} bytes);"
+            " if_exists='overwrite' replaces it, if_exists='skip' accepts the same file."
+        )
+    if if_exists == "overwrite":
+        return plan
+    if there.size == plan.size:
+        ours = staging.sha256_of(plan.source)
+        if ours == proof.remote_sha256(client, plan.target, there.size, plan.system, plan.account):
+            return replace(plan, way="skip", sha256=ours)
+    raise ConflictError(
+        f"target_path: {plan.target} exists on {plan.system} and is another file than {plan.source};"
+        " if_exists='skip' accepts only the same one."
+    )
+
+
+def _prove(
+    client: FirecrestClient,
+    target: str,
+    size: int,
+    sha256: str,
+    system: str,
+    account: str | None,
+    verify_checksum: bool,
+    *,
+    evidence: str = "",
+    transfer: TransferJob | None = None,
+) -> None:
+    try:
+        proof.prove(
+            client,
+            target,
+            size=size,
+            sha256=sha256 if verify_checksum else None,
+            system=system,
+            account=account,
+            evidence=evidence,
+            transfer=transfer,
+        )
+    except IntegrityError as error:
+        # A wrong file under the right name is worse than none.
+        try:
+            client.rm(target, system=system)
+            error.message += " It was removed."
+        except FirecrestError as failure:
+            error.message += f" It could not be removed: {failure.message}"
+        raise
+
+
+def _quietly_cancel(client: FirecrestClient, job_id: str, system: str) -> None:
+    try:
+        if client.cancel_job(job_id, system=system):
+            logger.info("Cancelled the server's job %s.", job_id)
+    except FirecrestError as error:
+        logger.warning("The server's job %s could not be cancelled: %s", job_id, error.message)
