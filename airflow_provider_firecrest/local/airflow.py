@@ -119,7 +119,7 @@ class LocalAirflow(AirflowRest):
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
             "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
         }
-        for folder in ("logs", "component-logs", "plugins"):
+        for folder in ("logs", "component-logs", "plugins", "tmp"):
             (self.home / folder).mkdir(parents=True, exist_ok=True)
         self._guard = self._guard or Guard(
             _MARK, self._mark, remove=self.home if self._home_is_ours else None
@@ -162,7 +162,7 @@ class LocalAirflow(AirflowRest):
     ) -> dict[str, str]:
         bundles = [
             {
-                "name": f"{folder.name}-{index}" if index else folder.name,
+                "name": f"{index}-{folder.name}",  # some bare names are reserved, "example_dags" among them
                 "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
                 "kwargs": {"path": str(folder)},
             }
@@ -199,6 +199,7 @@ class LocalAirflow(AirflowRest):
         env.update(self._secrets)
         env["AIRFLOW_HOME"] = str(self.home)
         env[_MARK] = self._mark
+        env["TMPDIR"] = str(self.home / "tmp")  # what tasks leave in the temporary folder goes with the home
         env["PYTHONUNBUFFERED"] = "1"
         env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
         for name in ("NO_PROXY", "no_proxy"):  # the components talk to each other over 127.0.0.1

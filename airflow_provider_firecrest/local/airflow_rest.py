@@ -95,6 +95,20 @@ class AirflowRest:
         """Slots of a pool, in all and by use: GET /pools/{name}."""
         return dict(self.get(f"/pools/{quote(name)}"))
 
+    def wait_pool(
+        self, condition: Callable[[Json], bool], *, name: str = "default_pool", timeout: float = 30.0
+    ) -> Json:
+        """Wait until a pool's slots meet ``condition`` and return the pool.
+
+        :raises AirflowApiError: after ``timeout`` seconds, with the slots as they are.
+        """
+        deadline = time.monotonic() + timeout
+        while not condition(pool := self.pool(name)):
+            if time.monotonic() > deadline:
+                raise AirflowApiError(f"The pool {name} is not as expected after {timeout:.0f} s: {pool}")
+            time.sleep(0.2)
+        return pool
+
     # -- DAG runs ----------------------------------------------------------------------------------
 
     def wait_dag(self, dag_id: str, *, timeout: float = 60.0) -> None:

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -151,16 +151,6 @@ def tail(path: Path, lines: int = 30) -> str:
     except FileNotFoundError:
         return ""
     return "\n".join(text.splitlines()[-lines:])
-
-
-def wait_for(condition: Callable[[], bool], *, timeout: float, interval: float = 0.2) -> bool:
-    """Ask ``condition`` every ``interval`` seconds until it is true; False after ``timeout`` seconds."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(interval)
-    return True
 
 
 def _signal_groups(pids: Sequence[int], signum: int) -> None:
