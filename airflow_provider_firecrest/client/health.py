@@ -36,7 +36,7 @@ def check_connection(client: FirecrestClient) -> tuple[bool, str]:
     if client.system is None:
         return (
             True,
-            f"FirecREST v2 answers and accepts the token. Systems: {names}. The connection names no default system.",
+            f"FirecREST v2 accepts the token. Systems: {names}; the connection names no default one.",
         )
     system = next((each for each in systems if each.name.lower() == client.system.lower()), None)
     if system is None:

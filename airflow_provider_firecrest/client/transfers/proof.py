@@ -27,7 +27,8 @@ logger = logging.getLogger("airflow_provider_firecrest.transfers")
 APPEAR_WITHIN = 15.0
 """Seconds: a parallel file system may show another node's file a little later."""
 
-CHECKSUM_TIME_LIMIT = "04:00:00"
+CHECKSUM_TIME_LIMIT = "00:30:00"
+"""Short enough for any partition, long enough for hundreds of gigabytes."""
 
 
 def stat_when_there(
