@@ -1,4 +1,4 @@
-"""Fixtures that give tests a local FirecREST: one server for the session, a private directory for each test."""
+"""Fixtures that give tests a local FirecREST: one server for the session, a directory for each test."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from airflow_provider_firecrest.local import LocalFirecrest
 class FirecrestForTest:
     """The session's server as one test sees it.
 
-    ``directory`` is the test's own directory on the cluster's scratch, ``first_request`` the number of the last
-    request before the test. Everything else is the server's (`LocalFirecrest`).
+    ``directory`` is the test's own directory on the cluster's scratch, ``first_request`` the number of the
+    last request before the test. Everything else is the server's (`LocalFirecrest`).
     """
 
     server: LocalFirecrest

@@ -38,7 +38,6 @@ class Shell:
         self.max_output = max_output
         self.prefix = f"timeout {timeout:g} " if shutil.which("timeout") else ""
         self._slots = asyncio.Semaphore(slots)
-        self._bash = shutil.which("bash") or "/bin/bash"
 
     async def run(self, line: str, *, stdin: bytes | None = None, cwd: str | None = None) -> bytes:
         """Standard output of ``line``.
@@ -51,7 +50,8 @@ class Shell:
         """
         async with self._slots:
             process = await asyncio.create_subprocess_exec(
-                self._bash,
+                # By this name and not by its path: it stands in front of bash's own complaints.
+                "bash",
                 "-c",
                 line,
                 stdin=asyncio.subprocess.DEVNULL if stdin is None else PIPE,
