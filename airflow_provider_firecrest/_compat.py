@@ -1,0 +1,113 @@
+"""What differs between the Airflow versions this provider runs on, and nothing else.
+
+Each shim says which version it is for. Must not know FirecREST.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.triggers.base import BaseTrigger
+
+
+def deferral_timeout() -> type[Exception]:
+    """Return the exception that resumes a task whose deferral ran out of time.
+
+    Airflow 3 has it in the SDK, 2.11 in ``airflow.exceptions``; common-compat does not export it.
+    """
+    try:
+        from airflow.sdk.exceptions import TaskDeferralTimeout
+    except ImportError:
+        from airflow.exceptions import TaskDeferralTimeout  # type: ignore[no-redef]
+    return TaskDeferralTimeout
+
+
+def deferral_error() -> type[Exception]:
+    """Return the exception that resumes a task whose trigger raised.
+
+    Same homes as :func:`deferral_timeout`.
+    """
+    try:
+        from airflow.sdk.exceptions import TaskDeferralError
+    except ImportError:
+        from airflow.exceptions import TaskDeferralError  # type: ignore[no-redef]
+    return TaskDeferralError
+
+
+def triggers_hear_kills() -> bool:
+    """Return True where the triggerer calls ``on_kill`` (Airflow 3.3);
+
+    before, a trigger has to find out in ``cleanup``.
+    """
+    from airflow.triggers.base import BaseTrigger
+
+    return hasattr(BaseTrigger, "on_kill")
+
+
+async def mask(values: Iterable[str]) -> None:
+    """Keep values out of the logs; safe on an event loop.
+
+    Airflow 3.3.2 has ``amask_secret``. The synchronous one talks to the supervisor and can deadlock on a
+    loop, so on older versions it runs in a thread.
+    """
+    try:
+        from airflow.sdk.log import amask_secret
+    except ImportError:
+        import asyncio
+
+        from airflow.providers.common.compat.sdk import mask_secret
+
+        for value in values:
+            await asyncio.to_thread(mask_secret, value)
+        return
+    for value in values:
+        await amask_secret(value)
+
+
+def fernet() -> Any | None:
+    """Return Airflow's Fernet, or None where no key is configured (then it would "encrypt" to clear text)."""
+    from airflow.models.crypto import get_fernet
+
+    found = get_fernet()
+    return found if getattr(found, "is_encrypted", False) else None
+
+
+async def left_deferred(trigger: BaseTrigger) -> bool:
+    """Return True when the trigger's task is deferred no more: a user acted on it. For Airflow before 3.3
+    only.
+
+    After a *clear* the new attempt may be deferred again by the time we ask; the old job then keeps
+    running. Airflow before 3.3 gives no way to tell these apart.
+    """
+    ti: Any = trigger.task_instance
+    if ti is None:
+        return False
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    except ImportError:
+        return await _left_deferred_airflow_2(ti)
+    import asyncio
+
+    states = await asyncio.to_thread(
+        RuntimeTaskInstance.get_task_states,
+        dag_id=ti.dag_id,
+        task_ids=[ti.task_id],
+        run_ids=[ti.run_id],
+        map_index=ti.map_index,
+    )
+    key = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
+    state = states.get(ti.run_id, {}).get(key)
+    return state is not None and state != "deferred"
+
+
+async def _left_deferred_airflow_2(ti: Any) -> bool:
+    import asyncio
+
+    def state_now() -> str | None:
+        # Airflow 2.11: triggers run beside the database.
+        ti.refresh_from_db()
+        return None if ti.state is None else str(ti.state)
+
+    return await asyncio.to_thread(state_now) != "deferred"
