@@ -1,0 +1,142 @@
+"""What a waiting task makes of the answers about its jobs: news, an end, or "unknown".
+
+Pure: no I/O, no Airflow. Must not take "unknown" for "ended": a job can be missing from every answer just
+after its submit, while the accounting is away, or for a moment between two states.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ..client import limits
+from ..client.models import Job, JobElement
+from ..client.states import Outcome, is_final, outcome
+
+LOST_AFTER = 600.0
+"""Seconds during which every answer says "unknown" before a job counts as lost."""
+
+LOST_ANSWERS = 5
+"""Number of answers that must have said so: an outage of ten minutes with two answers proves nothing."""
+
+MAX_ELEMENTS = 1000
+"""Elements of an array carried in events and results; failed ones first when there are more."""
+
+
+class JobWatch:
+    """Follows one or many jobs.
+
+    :param job_ids: the ids that submits returned.
+    :param submitted_at: seconds since the epoch of the submit, or None when that was long ago.
+    """
+
+    def __init__(
+        self,
+        job_ids: Iterable[str],
+        *,
+        submitted_at: float | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.job_ids = [str(each) for each in job_ids]
+        self.jobs: dict[str, Job] = {}
+        self._clock = clock
+        self._hidden_until = (submitted_at or 0.0) + limits.JOB_VISIBLE_WITHIN
+        self._unknown: dict[str, tuple[float, int]] = {}
+
+    def observe(self, answer: Mapping[str, Job]) -> list[str]:
+        """Take in one answer.
+
+        :returns: one line per change worth telling the user.
+        """
+        return [line for job_id in self.job_ids if (line := self._observe_one(job_id, answer.get(job_id)))]
+
+    @property
+    def pending(self) -> list[str]:
+        """Ids that are neither final nor lost."""
+        lost = set(self.lost)
+        return [each for each in self.job_ids if each not in lost and not self._final(each)]
+
+    @property
+    def lost(self) -> list[str]:
+        """Ids that every answer has called unknown for :data:`LOST_AFTER` seconds."""
+        now = self._clock()
+        return [
+            job_id
+            for job_id, (since, answers) in self._unknown.items()
+            if answers >= LOST_ANSWERS and now - max(since, self._hidden_until) >= LOST_AFTER
+        ]
+
+    @property
+    def done(self) -> bool:
+        """True when there is nothing to wait for any more."""
+        return not self.pending
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """Return what is known of the jobs as plain JSON, in the order of their ids."""
+        return [job_as_dict(self.jobs[each]) for each in self.job_ids if each in self.jobs]
+
+    def _final(self, job_id: str) -> bool:
+        return job_id in self.jobs and self.jobs[job_id].is_final
+
+    def _observe_one(self, job_id: str, job: Job | None) -> str | None:
+        if job is None:
+            since, answers = self._unknown.get(job_id, (self._clock(), 0))
+            self._unknown[job_id] = (since, answers + 1)
+            return None
+        self._unknown.pop(job_id, None)
+        before = self.jobs.get(job_id)
+        self.jobs[job_id] = job
+        line = describe(job)
+        return line if before is None or describe(before) != line else None
+
+
+def describe(job: Job) -> str:
+    """Return one line on a job's state, without anything that changes all the time."""
+    text = f"Job {job.job_id} ({job.name}): {job.state}"
+    if job.state_reason and not job.is_final:
+        text += f" ({job.state_reason})"
+    if job.is_array:
+        ended = sum(_ended(each) for each in job.elements)
+        text += f", {ended} of {len(job.elements) + job.waiting} elements ended"
+    if job.nodes and not job.is_array:
+        text += f" on {job.nodes}"
+    return text
+
+
+def _ended(element: JobElement) -> bool:
+    return is_final(element.state)
+
+
+def job_as_dict(job: Job) -> dict[str, Any]:
+    """Return a job as plain JSON (no steps, at most :data:`MAX_ELEMENTS` elements); the inverse of
+    :func:`job_from_dict`.
+
+    Not an instance of ours: Airflow reads back from events and XComs only classes of its own.
+    """
+    fields = asdict(job)
+    del fields["steps"]
+    fields["elements"] = [asdict(each) for each in few_elements(job.elements)]
+    return fields
+
+
+def job_from_dict(fields: Mapping[str, Any]) -> Job:
+    """Return the job that :func:`job_as_dict` wrote down; fields of other versions are ignored."""
+    known = {
+        key: value for key, value in fields.items() if key in Job.__dataclass_fields__ and key != "steps"
+    }
+    known["elements"] = tuple(JobElement(**each) for each in fields.get("elements") or ())
+    return Job(**known)
+
+
+def few_elements(elements: Iterable[JobElement]) -> list[JobElement]:
+    """Return at most :data:`MAX_ELEMENTS` elements by index;
+
+    of more, those that did not succeed are kept first.
+    """
+    found = list(elements)
+    if len(found) > MAX_ELEMENTS:
+        found.sort(key=lambda each: (outcome(each.state) is Outcome.SUCCEEDED, each.task_index))
+        found = sorted(found[:MAX_ELEMENTS], key=lambda each: each.task_index)
+    return found
