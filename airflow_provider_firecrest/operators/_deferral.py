@@ -1,0 +1,166 @@
+"""How a task of an operator waits for one job of the server, and what may happen to it meanwhile.
+
+Knows deferring, waiting in the worker, deadlines, kills and broken triggers. Must not know what the job is
+for: an operator gives a *note* (plain JSON, no secret) when it starts to wait, and gets it back with the
+event in ``finish``. Imported whenever a DAG file is parsed, so it imports nothing of the client at the top.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from ..hooks._task import FirecrestMixin, framework_timeout, within_kill_budget
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from ..client import FirecrestClient
+
+XCOM_KEY = "firecrest_job"
+"""XCom with ``job_id``, ``system`` and what else is known of the job, pushed before the task waits."""
+
+
+class WaitsForJob(FirecrestMixin):
+    """Waits for a job, in the triggerer or in the worker; goes in front of ``BaseOperator``."""
+
+    poll_interval: float
+    deferrable: bool
+    cancel_on_kill: bool
+    _running: dict[str, Any] | None = None
+
+    def finish(self, client: FirecrestClient, event: dict[str, Any], context: Context) -> Any:
+        """Make the task's result, or its failure, of an event with status ``done``, ``lost`` or ``error``."""
+        raise NotImplementedError
+
+    def started(self, note: dict[str, Any], context: Context) -> None:
+        """Remember a job from now on: for a kill, and for a resumed task whose trigger broke.
+
+        :param note: ``job_id``, ``system``, ``submitted_at`` and what ``finish`` needs.
+        """
+        self._running = note
+        context["ti"].xcom_push(key=XCOM_KEY, value=note)
+
+    def wait_in_triggerer(self, note: dict[str, Any], context: Context) -> Any:
+        """Defer; the task goes on in ``execute_complete``. Does not return."""
+        from ..triggers.jobs import FirecrestJobTrigger
+
+        self._running = None
+        deadline = self.deadline(context)
+        self.defer(  # type: ignore[attr-defined]
+            trigger=FirecrestJobTrigger(
+                firecrest_conn_id=self.firecrest_conn_id,
+                system=note["system"],
+                job_ids=[note["job_id"]],
+                submitted_at=note["submitted_at"],
+                poll_interval=self.poll_interval,
+                deadline=deadline,
+                cancel_on_kill=self.cancel_on_kill,
+                carry=note,
+            ),
+            method_name="execute_complete",
+            timeout=framework_timeout(deadline, self.poll_interval),
+        )
+
+    def wait_here(self, client: FirecrestClient, note: dict[str, Any], context: Context) -> Any:
+        """Wait in the worker, then finish."""
+        from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+
+        from ._waiting import wait_for_jobs
+
+        self._running = note
+        try:
+            event = wait_for_jobs(
+                client,
+                [note["job_id"]],
+                system=note["system"],
+                poll_interval=self.poll_interval,
+                deadline=self.deadline(context),
+                submitted_at=note["submitted_at"],
+                carry=note,
+                log=self.log,
+            )
+        except AirflowTaskTimeout:
+            # Airflow's own alarm may ring a moment before our deadline does.
+            event = {"status": "timeout", "carry": note}
+        return self._end(client, event, context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Take up the task again when the trigger has fired."""
+        with self.firecrest() as client:
+            return self._end(client, event, context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Handle the ways a deferral ends without an event: out of time, or the trigger itself broke."""
+        from .._compat import deferral_error, deferral_timeout
+
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)  # type: ignore[misc]
+        except deferral_timeout():
+            with self.firecrest() as client:
+                self.cancel(client, self._note(context), "the task ran out of time while it was deferred")
+            raise
+        except deferral_error() as error:
+            # The job knows nothing of a broken trigger: waiting on loses nothing, a retry would start a
+            # second job.
+            note = self._note(context)
+            if not note:
+                raise
+            self.log.warning(
+                "The trigger failed (%s); waiting for job %s in the worker.", error, note["job_id"]
+            )
+            with self.firecrest() as client:
+                return self.wait_here(client, note, context)
+
+    def on_kill(self) -> None:
+        """Cancel the job of a task killed in the worker; within 4 s, since Airflow sends SIGKILL after 5."""
+        note, self._running = self._running, None
+        if note is None or not self.cancel_on_kill:
+            return
+        job_id, system = note["job_id"], note["system"]
+        self.log.info("The task was killed: cancelling job %s.", job_id)
+        within_kill_budget(
+            self.log,
+            f"Cancelling job {job_id}",
+            lambda client: client.cancel_job(job_id, system=system),
+            self.hook,
+        )
+
+    def cancel(self, client: FirecrestClient, note: dict[str, Any] | None, reason: str) -> None:
+        """Cancel the job and look until it is over;
+
+        a failure is logged, because the task fails for ``reason``.
+        """
+        from ..client import FirecrestError
+        from ..hooks._cancel import cancel_and_verify
+
+        self._running = None
+        if not note:
+            self.log.error("The job of this task is not known any more (%s); it may be running.", reason)
+            return
+        self.log.info("Cancelling job %s: %s.", note["job_id"], reason)
+        try:
+            done = client.run(cancel_and_verify(client.api, note["job_id"], system=note["system"]))
+            self.log.log(logging.INFO if done.verified else logging.ERROR, "%s", done)
+        except FirecrestError as error:
+            self.log.error("Job %s could not be cancelled and may be running: %s", note["job_id"], error)
+
+    def _end(self, client: FirecrestClient, event: dict[str, Any], context: Context) -> Any:
+        from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+
+        self._running = None
+        note = event["carry"]
+        if event["status"] == "timeout":
+            self.cancel(client, note, "execution_timeout is over")
+            raise AirflowTaskTimeout(
+                f"execution_timeout is over; job {note['job_id']} on {note['system']} did not end in time."
+            )
+        return self.finish(client, event, context)
+
+    @staticmethod
+    def _note(context: Context) -> dict[str, Any] | None:
+        ti = context["ti"]
+        found: dict[str, Any] | None = ti.xcom_pull(
+            task_ids=ti.task_id, key=XCOM_KEY, map_indexes=ti.map_index
+        )
+        return found

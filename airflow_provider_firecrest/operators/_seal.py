@@ -1,0 +1,37 @@
+"""Secrets that must outlive a deferral, sealed with Airflow's own Fernet key.
+
+Events and XComs are stored in clear text and shown in the UI. Must not know what the secret is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from .._compat import fernet
+
+
+def seal(values: Mapping[str, Any]) -> str | None:
+    """Return the values as a text that only a holder of the key can read, or None where no key is
+    configured.
+    """
+    key = fernet()
+    if key is None:
+        return None
+    sealed: bytes = key.encrypt(json.dumps(values).encode())
+    return sealed.decode("ascii")
+
+
+def unseal(text: str) -> dict[str, Any] | None:
+    """Return the values, or None where the key is missing or another one."""
+    from cryptography.fernet import InvalidToken
+
+    key = fernet()
+    if key is None:
+        return None
+    try:
+        values: dict[str, Any] = json.loads(key.decrypt(text.encode("ascii")))
+    except InvalidToken:
+        return None
+    return values

@@ -1,0 +1,269 @@
+"""From an operator's arguments to exactly one submitted job.
+
+Checks and repairs a request before anything is sent, and deals with a submit whose answer was lost. Must
+not wait for jobs.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..client import arrays, script
+from ..client.errors import AmbiguousError, ConfigurationError, FirecrestError, InvalidRequestError, Retry
+
+if TYPE_CHECKING:
+    from ..client import FirecrestClient
+    from ..client.models import Job
+
+ADOPT_WITHIN = 60.0
+"""Seconds in which a job whose submit was not answered must show up."""
+
+_WINDOW = "1h"
+_ARRAY = re.compile(r"\d+(-\d+(:\d+)?)?(,\d+(-\d+(:\d+)?)?)*(%\d+)?")
+_NAME_UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]+")
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """One job as it is sent.
+
+    :ivar options: the keyword arguments of ``submit_job`` besides script and name; those not given are left
+        out.
+    :ivar stdout: pattern of the path of its standard output, or None when that cannot be known (a script on
+        the system).
+    :ivar stderr: the same of its standard error.
+    :ivar repairs: what was changed to make it fit to be sent.
+    """
+
+    name: str
+    working_dir: str
+    script: str | None = None
+    remote_script: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    stdout: str | None = None
+    stderr: str | None = None
+    repairs: tuple[str, ...] = ()
+
+
+def build_request(
+    client: FirecrestClient,
+    *,
+    script_text: str | None,
+    remote_script: str | None,
+    job_name: str | None,
+    default_name: str,
+    working_dir: str | None,
+    array: str | None,
+    env: Mapping[str, str] | None,
+    **options: Any,
+) -> JobRequest:
+    """Check what an operator was given, and repair what can be repaired.
+
+    :param client: lends the connection's defaults; nothing is sent.
+    :param default_name: name of the job when neither ``job_name`` nor the script names it.
+    :param options: further keyword arguments of ``submit_job``.
+    :raises InvalidRequestError: something is missing or cannot be sent; the message names the parameter.
+    :raises ConfigurationError: there is no working directory.
+    """
+    text, repairs = _checked_script(script_text, remote_script)
+    directory = working_dir or client.settings.working_dir
+    if not directory:
+        raise ConfigurationError("working_dir: missing; give it to the task or put it into the connection.")
+    if not directory.startswith("/"):
+        # The server accepts it, and the job then fails without having run.
+        raise InvalidRequestError(f"working_dir: {directory!r} is not an absolute path.")
+    text = _with_array(text, array)
+    found = script.directives(text) if text is not None else {}
+    name = script.check_job_name(job_name or found.get("job-name") or safe_name(default_name))
+    whole, sendable = script.fold_env(text, env)
+    if len(sendable) < len(env or {}):
+        moved = ", ".join(each for each in env or {} if each not in sendable)
+        repairs = (*repairs, f"moved {moved} from env into the script (FirecREST would cut the value)")
+    out, err = _streams(text, directory, found, options)
+    given = {key: value for key, value in options.items() if value is not None and value != ""}
+    return JobRequest(
+        name=name,
+        working_dir=directory,
+        script=whole,
+        remote_script=remote_script or None,
+        options={**given, "env": sendable} if sendable else given,
+        stdout=out,
+        stderr=err,
+        repairs=repairs,
+    )
+
+
+def safe_name(name: str) -> str:
+    """Return a job name made of dag and task id that every part of the way can carry."""
+    from ..client.limits import MAX_JOB_NAME
+
+    return _NAME_UNSAFE.sub("_", name)[-MAX_JOB_NAME:]
+
+
+def submit(
+    client: FirecrestClient,
+    request: JobRequest,
+    *,
+    system: str | None,
+    log: Any,
+    sleep: Callable[[float], None] = time.sleep,
+    within: float = ADOPT_WITHIN,
+) -> str:
+    """Submit a job once.
+
+    :returns: the job's id.
+    :raises AmbiguousError: the answer was lost, and it cannot be said whether there is a job; nothing was
+        submitted again.
+    """
+    before = _ids_before(client, request.name, system, log)
+    try:
+        return client.submit_job(
+            request.script,
+            remote_script=request.remote_script,
+            working_dir=request.working_dir,
+            name=request.name,
+            system=system,
+            **request.options,
+        )
+    except AmbiguousError as error:
+        log.warning(
+            "The submit was not answered: %s Looking for the job by its name %r.", error, request.name
+        )
+        return _adopt(client, request, before, error, system=system, log=log, sleep=sleep, within=within)
+
+
+def _checked_script(text: str | None, remote_script: str | None) -> tuple[str | None, tuple[str, ...]]:
+    if text is not None and remote_script:
+        raise InvalidRequestError("script, remote_script: both are given; give one.")
+    if text is None and not remote_script:
+        raise InvalidRequestError("script, remote_script: neither is given; give one.")
+    if text is None:
+        if not str(remote_script).startswith("/"):
+            raise InvalidRequestError(f"remote_script: {remote_script!r} is not an absolute path.")
+        return None, ()
+    prepared = script.prepare(text)
+    return prepared.text, prepared.repairs
+
+
+def _with_array(text: str | None, array: str | None) -> str | None:
+    if not array:
+        return text
+    if text is None:
+        raise InvalidRequestError(
+            "array: works with script only; put '#SBATCH --array' into the remote script."
+        )
+    if not _ARRAY.fullmatch(array):
+        raise InvalidRequestError(f"array: {array!r} is not an array such as '0-9', '1,3,7' or '0-99%10'.")
+    return script.set_directive(text, "array", array)
+
+
+def _streams(
+    text: str | None, directory: str, found: Mapping[str, str], options: Mapping[str, Any]
+) -> tuple[str | None, str | None]:
+    if text is None and not options.get("stdout"):
+        # The directives of a script on the system are not known here; the scheduler is asked for the paths
+        # after the submit.
+        return None, None
+    return script.stream_patterns(
+        working_dir=found.get("chdir") or directory,
+        stdout=options.get("stdout"),
+        stderr=options.get("stderr"),
+        script_options=found,
+        array="array" in found,
+    )
+
+
+def _ids_before(client: FirecrestClient, name: str, system: str | None, log: Any) -> set[str] | None:
+    """Remember which jobs of this name there are: any other one that shows up after a lost answer is new.
+
+    None when they cannot be listed (one job with ``|`` in its name breaks the list for everybody); that is
+    no reason not to submit.
+    """
+    from ..client import FirecrestClient as Client
+
+    try:
+        with Client(client.settings.with_changes(retry_budget=2.0)) as hasty:
+            return _ids_of(hasty.jobs(name=name, time_window=_WINDOW, system=system))
+    except FirecrestError as error:
+        if error.retry is Retry.NO and not error.status:
+            raise
+        log.info("The jobs named %r cannot be listed now: %s", name, error)
+        return None
+
+
+def _ids_of(rows: list[Job]) -> set[str]:
+    return {arrays.base_id(row.job_id) for row in rows}
+
+
+def _adopt(
+    client: FirecrestClient,
+    request: JobRequest,
+    before: set[str] | None,
+    lost: AmbiguousError,
+    *,
+    system: str | None,
+    log: Any,
+    sleep: Callable[[float], None],
+    within: float,
+) -> str:
+    """Find the one job that the unanswered submit made, or give up; never submit again."""
+    if before is None:
+        raise _undecided(request, lost, "and the jobs of this name could not be listed before it")
+    waited, pause, seen = 0.0, 1.0, set[str]()
+    while True:
+        try:
+            seen = _new_ids(client.jobs(name=request.name, time_window=_WINDOW, system=system), before)
+            seen = {each for each in seen if _may_be_ours(client, each, request, system)}
+        except FirecrestError as error:
+            log.warning("The jobs cannot be listed now: %s", error)
+        if len(seen) == 1:
+            found = seen.pop()
+            log.info("Found it: job %s is new and has the name and the script of the submit.", found)
+            return found
+        if seen or waited >= within:
+            break
+        sleep(pause)
+        waited, pause = waited + pause, min(pause * 2, 10.0)
+    if seen:
+        raise _undecided(
+            request, lost, f"and there are several new jobs of this name: {', '.join(sorted(seen))}"
+        )
+    raise _undecided(request, lost, f"and no new job of this name showed up within {within:.0f} s")
+
+
+def _new_ids(rows: list[Job], before: set[str]) -> set[str]:
+    """Return the ids of new jobs;
+
+    of an array its own id only, though the queue lists its elements under raw ids too.
+    """
+    new = [row for row in rows if arrays.base_id(row.job_id) not in before]
+    of_arrays = {arrays.base_id(row.job_id) for row in new if "_" in row.job_id}
+    return of_arrays or {row.job_id for row in new}
+
+
+def _may_be_ours(client: FirecrestClient, job_id: str, request: JobRequest, system: str | None) -> bool:
+    """Compare the scripts: tasks of the same name, mapped ones for example, submit at the same time."""
+    if request.script is None:
+        return True
+    try:
+        text = client.job_metadata(job_id, system=system).script
+    except FirecrestError:
+        return True
+    return not text or text.strip() == request.script.strip()
+
+
+def _undecided(request: JobRequest, lost: AmbiguousError, why: str) -> AmbiguousError:
+    return AmbiguousError(
+        f"It is not known whether the job was submitted: the submit was not answered, {why}."
+        f" Nothing was submitted again. Look for a job named {request.name!r} on the system (squeue, sacct);"
+        " if there is none, clear this task."
+        f" The lost answer: {lost.message}",
+        method=lost.method,
+        path=lost.path,
+        status=lost.status,
+        server_message=lost.server_message,
+    )

@@ -1,0 +1,286 @@
+"""Operators that run and cancel Slurm jobs.
+
+Knows the story of a job in a task: submit, wait, result. How a request is checked and submitted stands in
+``_submission``, how one waits in ``triggers`` and ``_waiting``, what a result is in ``_results``; all are
+loaded when a task runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from ..hooks._task import DEFAULT_CONN_ID, FirecrestMixin, default_deferrable, job_ids_of
+from ._deferral import WaitsForJob
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from ..client import FirecrestClient
+    from ._submission import JobRequest
+
+_SCRIPT_FILES = (".sh", ".sbatch", ".slurm")
+
+
+class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
+    """Runs one batch job (or job array) and waits for its end, in the triggerer or in the worker.
+
+    The result is a JSON dict: job id, state, exit code, elapsed time, nodes, paths of the outputs and more
+    (``JobResult``). A job that fails fails the task, with state, exit code, reason and the end of its
+    standard error in the exception. ``execution_timeout`` counts from the task's start, the time in the
+    queue included; at its end the job is cancelled.
+
+    Bash's ``${#array[@]}`` opens a Jinja comment; wrap such a script in Airflow's ``literal()``.
+
+    :param script: text of the batch script, or the name of a templated ``.sh``, ``.sbatch`` or ``.slurm``
+        file beside the DAG.
+    :param remote_script: absolute path of a batch script on the system, instead of ``script``.
+    :param working_dir: absolute path of the directory the job starts in; default: the connection's.
+    :param job_name: job name; default: the script's ``#SBATCH --job-name``, else dag and task id.
+    :param account: Slurm account; default: the connection's.
+    :param partition: partition.
+    :param reservation: reservation.
+    :param constraints: node features, as in ``sbatch --constraint``.
+    :param env: environment of the job; values that FirecREST would cut travel inside the script.
+    :param stdin: path of the job's standard input.
+    :param stdout: path of its standard output; Slurm's patterns (``%j``, ``%x``, ...) work.
+    :param stderr: path of its standard error; default: where its standard output goes.
+    :param array: makes the job an array, as in ``sbatch --array``: ``0-9``, ``0-99%10``.
+    :param system: name of the system; default: the connection's.
+    :param firecrest_conn_id: the connection's id.
+    :param wait_for_completion: False returns right after the submit.
+    :param poll_interval: seconds between questions once nothing has changed for some minutes; quicker before.
+    :param cancel_on_kill: cancel the job when the task is killed, cleared or marked.
+    :param deferrable: wait in the triggerer; default: ``[operators] default_deferrable``.
+    :raises AirflowFailException: the request was refused, or nobody knows whether the job exists; a retry
+        would not help.
+    :raises AirflowException: the job failed.
+    :raises AirflowTaskTimeout: ``execution_timeout`` is over; the job was cancelled.
+    """
+
+    template_fields: Sequence[str] = (
+        "script",
+        "remote_script",
+        "working_dir",
+        "job_name",
+        "account",
+        "partition",
+        "reservation",
+        "constraints",
+        "env",
+        "stdin",
+        "stdout",
+        "stderr",
+        "array",
+        "system",
+        "firecrest_conn_id",
+    )
+    template_ext: Sequence[str] = _SCRIPT_FILES
+    template_fields_renderers = {"script": "bash", "env": "json"}  # noqa: RUF012 (Airflow's own form)
+    ui_color = "#dbe7f5"
+
+    def __init__(
+        self,
+        *,
+        script: str | None = None,
+        remote_script: str | None = None,
+        working_dir: str | None = None,
+        job_name: str | None = None,
+        account: str | None = None,
+        partition: str | None = None,
+        reservation: str | None = None,
+        constraints: str | None = None,
+        env: dict[str, str] | None = None,
+        stdin: str | None = None,
+        stdout: str | None = None,
+        stderr: str | None = None,
+        array: str | None = None,
+        system: str | None = None,
+        firecrest_conn_id: str = DEFAULT_CONN_ID,
+        wait_for_completion: bool = True,
+        poll_interval: float = 30.0,
+        cancel_on_kill: bool = True,
+        deferrable: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if (script is None) == (remote_script is None):
+            given = "neither is given" if script is None else "both are given"
+            raise ValueError(f"script, remote_script: {given}; give one.")
+        self.script = _text_not_file(script)
+        self.remote_script = remote_script
+        self.working_dir = working_dir
+        self.job_name = job_name
+        self.account = account
+        self.partition = partition
+        self.reservation = reservation
+        self.constraints = constraints
+        self.env = env
+        self.stdin = stdin
+        self.stdout = stdout
+        self.stderr = stderr
+        self.array = array
+        self.system = system
+        self.firecrest_conn_id = firecrest_conn_id
+        self.wait_for_completion = wait_for_completion
+        self.poll_interval = poll_interval
+        self.cancel_on_kill = cancel_on_kill
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
+
+    def execute(self, context: Context) -> Any:
+        """Submit, then wait in the triggerer or here."""
+        from ._results import submitted_result
+        from ._submission import submit
+
+        with self.firecrest() as client:
+            request = self._request(client, context)
+            for repair in request.repairs:
+                self.log.warning("Repaired before the submit: %s.", repair)
+            note: dict[str, Any] = {"submitted_at": time.time()}
+            job_id = submit(client, request, system=self.system, log=self.log)
+            note |= self._written_down(client, request, job_id)
+            self.started(note, context)
+            self.log.info("Submitted job %s (%s) on %s.", job_id, request.name, note["system"])
+            if not self.wait_for_completion:
+                self._running = None
+                return submitted_result(job_id, note)
+            if not self.deferrable:
+                return self.wait_here(client, note, context)
+        return self.wait_in_triggerer(note, context)
+
+    def finish(self, client: FirecrestClient, event: dict[str, Any], context: Context) -> Any:
+        """Log the job's output; return its result, or raise what it failed with."""
+        from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+
+        from ..triggers._watch import job_from_dict
+        from ._results import failure_text, job_result, log_output
+
+        note = event["carry"]
+        if event["status"] != "done":
+            why = (
+                event.get("message") or f"{note['system']} has said for ten minutes that it does not know it."
+            )
+            raise AirflowFailException(
+                f"What became of job {note['job_id']} on {note['system']} is not known: {why}"
+                f" Look for it there (sacct -j {note['job_id']}) before you clear this task."
+            )
+        job = job_from_dict(event["jobs"][0])
+        log_output(client, job, note, self.log)
+        if not job.succeeded:
+            raise AirflowException(failure_text(client, job, note))
+        return job_result(job, note)
+
+    def _request(self, client: FirecrestClient, context: Context) -> JobRequest:
+        from ._submission import build_request
+
+        ti = context["ti"]
+        index = getattr(ti, "map_index", -1)
+        return build_request(
+            client,
+            script_text=self.script,
+            remote_script=self.remote_script,
+            job_name=self.job_name,
+            default_name=f"{ti.dag_id}.{ti.task_id}"
+            + (f".{index}" if isinstance(index, int) and index >= 0 else ""),
+            working_dir=self.working_dir,
+            array=self.array,
+            env=self.env,
+            account=self.account,
+            partition=self.partition,
+            reservation=self.reservation,
+            constraints=self.constraints,
+            stdin=self.stdin,
+            stdout=self.stdout,
+            stderr=self.stderr,
+        )
+
+    def _written_down(self, client: FirecrestClient, request: JobRequest, job_id: str) -> dict[str, Any]:
+        """Return what the end of the task needs to know of its beginning, as plain JSON."""
+        out, err = request.stdout, request.stderr
+        if out is None:
+            out, err = self._asked_for_streams(client, job_id)
+        return {
+            "job_id": job_id,
+            "system": self.system or client.system,
+            "job_name": request.name,
+            "working_dir": request.working_dir,
+            "stdout": out,
+            "stderr": err,
+            "firecrest_conn_id": self.firecrest_conn_id,
+        }
+
+    def _asked_for_streams(self, client: FirecrestClient, job_id: str) -> tuple[str | None, str | None]:
+        from ..client.errors import FirecrestError
+
+        try:
+            found = client.job_metadata(job_id, system=self.system)
+        except FirecrestError as error:
+            self.log.info("Where job %s writes its output cannot be told: %s", job_id, error)
+            return None, None
+        return found.stdout, found.stderr
+
+
+class FirecrestCancelJobOperator(FirecrestMixin, BaseOperator):
+    """Cancels one or many jobs and looks until they are over. A job that is over already is fine.
+
+    The result is a JSON dict: ``system`` and ``jobs``, a list of ``{job_id, cancelled, state}``;
+    ``cancelled`` is False for a job that was over already.
+
+    :param job_id: job id, or a list of them.
+    :param system: name of the system; default: the connection's.
+    :param firecrest_conn_id: the connection's id.
+    :param timeout: seconds that each job is given to end.
+    :raises AirflowFailException: unknown job, or somebody else's.
+    :raises AirflowException: a job is still not over.
+    """
+
+    template_fields: Sequence[str] = ("job_id", "system", "firecrest_conn_id")
+    ui_color = "#f5e0db"
+
+    def __init__(
+        self,
+        *,
+        job_id: str | list[str],
+        system: str | None = None,
+        firecrest_conn_id: str = DEFAULT_CONN_ID,
+        timeout: float = 60.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job_id = job_id
+        self.system = system
+        self.firecrest_conn_id = firecrest_conn_id
+        self.timeout = timeout
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Cancel the jobs one after the other."""
+        from ..client.errors import UnavailableError
+        from ..hooks._cancel import cancel_and_verify
+
+        jobs, left = [], []
+        with self.firecrest() as client:
+            for job_id in job_ids_of(self.job_id):
+                flow = cancel_and_verify(client.api, job_id, system=self.system, within=self.timeout)
+                done = client.run(flow)
+                self.log.info("%s", done)
+                state = done.job.state if done.job is not None else None
+                jobs.append({"job_id": job_id, "cancelled": done.now, "state": state})
+                if not done.verified:
+                    left.append(str(done))
+            if left:
+                raise UnavailableError(f"Not everything is over after {self.timeout:.0f} s. {' '.join(left)}")
+            return {"system": self.system or client.system, "jobs": jobs}
+
+
+def _text_not_file(script: Any) -> Any:
+    """Keep Airflow from looking for a file: it takes any text that ends in ``.sh`` for the name of a
+    template.
+
+    A file name has no line breaks; a script that ends in "./run.sh" gets one more.
+    """
+    if isinstance(script, str) and "\n" in script and script.endswith(_SCRIPT_FILES):
+        return script + "\n"
+    return script

@@ -1,0 +1,118 @@
+"""What the sensors share: poking through outages, and waiting in the triggerer.
+
+Imported whenever a DAG file is parsed, so it imports nothing of the client at the top.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseSensorOperator
+
+from ..hooks._task import FirecrestMixin, framework_timeout
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from ..client import FirecrestClient
+    from ..triggers._base import FirecrestTrigger
+    from ..triggers._polling import Patience
+
+
+class FirecrestSensor(FirecrestMixin, BaseSensorOperator):
+    """Base of the sensors: one question per poke, which an outage of the API does not fail."""
+
+    deferrable: bool
+    _patience: Patience | None = None
+
+    def look(self, client: FirecrestClient) -> Any:
+        """Ask once.
+
+        :returns: something true when the wait is over.
+        """
+        raise NotImplementedError
+
+    def trigger(self, deadline: float) -> FirecrestTrigger:
+        """Return the trigger that goes on asking."""
+        raise NotImplementedError
+
+    def found(self, event: dict[str, Any]) -> Any:
+        """Return the sensor's result of an event with status ``done``, or raise."""
+        return None
+
+    def poke(self, context: Context) -> Any:
+        """Ask once;
+
+        an outage counts as "not yet". A refusal does so only when there has been an answer before.
+        """
+        from ..client.errors import FirecrestError
+        from ..triggers._polling import Patience, is_outage
+
+        with self.firecrest() as client:
+            try:
+                result = self.look(client)
+            except FirecrestError as error:
+                if self._patience is not None:
+                    self._patience.failed(error)
+                elif not is_outage(error):
+                    raise
+                self.log.warning("Waiting on; the question failed: %s", error)
+                return False
+            self._patience = self._patience or Patience(self.poke_interval)
+            self._patience.answered(changed=True)
+            return result
+
+    def execute(self, context: Context) -> Any:
+        """Poke, or, when deferrable, ask once here and go on in the triggerer."""
+        if not self.deferrable:
+            return super().execute(context)
+        result = self._first_look(context)
+        if result:
+            return getattr(result, "xcom_value", None)
+        deadline = self._deadline(context)
+        return self.defer(
+            trigger=self.trigger(deadline),
+            method_name="execute_complete",
+            timeout=framework_timeout(deadline, self.poke_interval),
+        )
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Take up the task again when the trigger has fired."""
+        from airflow.providers.common.compat.sdk import (
+            AirflowException,
+            AirflowSensorTimeout,
+            AirflowTaskTimeout,
+        )
+
+        if event["status"] == "timeout":
+            limit = self.deadline(context)
+            if limit is not None and limit <= time.time():
+                raise AirflowTaskTimeout("execution_timeout is over.")
+            raise AirflowSensorTimeout(f"The sensor has timed out after {timedelta(seconds=self.timeout)}.")
+        if event["status"] == "error":
+            raise AirflowException(event["message"])
+        return self.found(event)
+
+    def _first_look(self, context: Context) -> Any:
+        """Poke as the base class does in its loop, soft_fail and never_fail included."""
+        from airflow.providers.common.compat.sdk import (
+            AirflowException,
+            AirflowFailException,
+            AirflowSkipException,
+        )
+
+        try:
+            return self.poke(context)
+        except AirflowException as error:
+            skip = self.never_fail or (self.soft_fail and isinstance(error, AirflowFailException))
+            if skip:
+                raise AirflowSkipException(f"Skipped instead of failed: {error}") from error
+            raise
+
+    def _deadline(self, context: Context) -> float:
+        """Return when ``timeout`` or ``execution_timeout`` ends, in seconds since the epoch."""
+        started = getattr(context["ti"], "start_date", None)
+        ours = (started.timestamp() if started else time.time()) + self.timeout
+        return min(ours, self.deadline(context) or ours)
