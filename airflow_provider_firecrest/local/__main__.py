@@ -52,6 +52,12 @@ def _parser() -> argparse.ArgumentParser:
         default=_DEFAULTS.max_part_size,
         help="bytes of a part of a staged transfer",
     )
+    add(
+        "--transfer-time-limit",
+        type=int,
+        default=_DEFAULTS.transfer_time_limit,
+        help="time limit of transfer jobs in seconds",
+    )
     add("--ready-file", type=Path, help="file to write a JSON description to once the server is ready")
     add("--client-id", default=_DEFAULTS.client_id, help="client of the token endpoint")
     add("--client-secret", help="its secret; without it a random one")
@@ -71,6 +77,7 @@ def _config(options: argparse.Namespace) -> LocalConfig:
         ingress_interval=options.ingress_interval,
         ops_timeout=options.ops_timeout,
         max_part_size=options.max_part_size,
+        transfer_time_limit=options.transfer_time_limit,
         client_id=options.client_id,
         client_secret=options.client_secret,
         second_system=options.second_system.lower(),

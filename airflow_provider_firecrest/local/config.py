@@ -50,6 +50,7 @@ class LocalConfig:
         url_ttl: life of a presigned URL in seconds.
         client_id: client of the token endpoint.
         client_secret: its secret; None makes a random one.
+        transfer_time_limit: time limit of transfer jobs in seconds.
         second_system: name of a further system whose transfers need an account; empty for none.
         default_time_limit: time limit in seconds of a job that asks for none.
         min_job_age: seconds the scheduler remembers a finished job for the ``metadata`` call.
@@ -76,12 +77,8 @@ class LocalConfig:
     other_user: str = "otheruser"
     other_uid: int = 2002
     shared_group: str = "project"
-    accounts: tuple[str, ...] = ("project",)
-    transfer_directives: tuple[str, ...] = (
-        "#SBATCH --nodes=1",
-        "#SBATCH --time=0-00:15:00",
-        "#SBATCH --partition=xfer",
-    )
+    accounts: tuple[str, ...] = ("project", "project2")
+    transfer_time_limit: int = 900
     known_users: tuple[str, ...] = field(default=("fireuser", "otheruser"))
 
     @property
@@ -91,6 +88,13 @@ class LocalConfig:
         if not self.second_system:
             return (first,)
         return (first, SystemConfig(self.second_system, account_required=True))
+
+    @property
+    def transfer_directives(self) -> tuple[str, ...]:
+        """The site's ``#SBATCH`` lines for transfer jobs."""
+        hours, rest = divmod(self.transfer_time_limit, 3600)
+        limit = f"0-{hours:02}:{rest // 60:02}:{rest % 60:02}"
+        return ("#SBATCH --nodes=1", f"#SBATCH --time={limit}", "#SBATCH --partition=xfer")
 
     def system(self, name: str) -> SystemConfig | None:
         """The system of that name, or None."""

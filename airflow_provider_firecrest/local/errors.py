@@ -61,6 +61,7 @@ def slurm_failure(error: SlurmCommandError) -> ApiError:
 
 def error_response(request: Request, error: ApiError) -> Response:
     """Render an error with the five keys every FirecREST error has."""
+    request.state.unforeseen = error.anonymous
     user = None if error.anonymous else getattr(request.state, "user", None)
     headers = dict(error.headers)
     if user is not None:
@@ -96,7 +97,9 @@ async def handle_validation_error(request: Request, exc: Exception) -> Response:
     """Exception handler for bodies and parameters of the wrong shape: 400, the text in lower case."""
     assert isinstance(exc, RequestValidationError)
     fields = [
-        {"location": item["loc"][0], "name": item["loc"][-1], "message": item["msg"]} for item in exc.errors()
+        {"location": place, "name": inner[0] if inner else None, "message": item["msg"]}
+        for item in exc.errors()
+        for place, *inner in [item["loc"]]
     ]
     # The text ends with the route as it was declared. Ours lies below a mount point the real server has not.
     text = str(exc).replace(f" {request.scope.get('root_path', '')}/", " /").lower()

@@ -25,7 +25,7 @@ _STOP_LIMIT = 15.0
 # Settings the command line knows, with their flag.
 _FLAGS = {
     "host", "port", "root", "cpus", "token_ttl", "ingress_interval", "ops_timeout", "max_part_size",
-    "client_id", "client_secret", "second_system",
+    "client_id", "client_secret", "second_system", "transfer_time_limit",
 }  # fmt: skip
 
 

@@ -38,16 +38,19 @@ class FirecrestHeaders:
         if not all(_is_uuid(value) for value in ids.values()):
             await _send_answer(send, 400, {}, b"")
             return
-        extra = {"F7T-Timestamp": str(time.time()), "F7T-AppVersion": "2.x.x", **ids}
+        always = {"F7T-Timestamp": str(time.time()), "F7T-AppVersion": "2.x.x"}
+        inner = dict(scope, path=scope["path"].lower(), state=dict(scope.get("state") or {}))
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
+                # The real server's answers to exceptions it did not foresee have lost the ids.
+                extra = always if inner["state"].get("unforeseen") else {**always, **ids}
                 headers = MutableHeaders(scope=message)
                 for name, value in extra.items():
                     headers[name] = value
             await send(message)
 
-        await self._app(dict(scope, path=scope["path"].lower()), receive, send_with_headers)
+        await self._app(inner, receive, send_with_headers)
 
 
 class Observer:

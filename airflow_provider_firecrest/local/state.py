@@ -64,7 +64,12 @@ def build_state(config: LocalConfig, sandbox: Sandbox, origin: str) -> LocalStat
     secret = config.client_secret or secrets.token_urlsafe(18)
     scheduler_config = SchedulerConfig(
         cpus=config.cpus,
-        partitions=(Partition("part01", default=True), Partition("part02"), Partition("xfer")),
+        partitions=(
+            Partition("part01", default=True),
+            Partition("part02"),
+            Partition("xfer"),
+            Partition("jupyter", hidden=True),
+        ),
         accounts=config.accounts,
         default_time_limit=config.default_time_limit,
         min_job_age=config.min_job_age,

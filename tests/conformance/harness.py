@@ -42,6 +42,15 @@ _MASKS = (
     (re.compile(r"timeout [\d.]+ "), "timeout N "),
     (re.compile(r"\(id:\d+\)"), "(id:N)"),
     (re.compile(r"ETag: \w+\|"), "ETag: ETAG|"),
+    (re.compile(r"\*\*\* JOB \d+ ON \S+ CANCELLED AT \S+"), "*** JOB N ON NODE CANCELLED AT DATE"),
+    (re.compile(r"slurmstepd-\S+: "), "slurmstepd-NODE: "),
+    (re.compile(r"tmp/[0-9a-f-]{36}/"), "tmp/UUID/"),
+    # Presigned URLs: only what is random in them.
+    (re.compile(r"http://127\.0\.0\.1:\d+(/s3)?/"), "STORE/"),
+    (re.compile(r"uploadId=[^&\s]+"), "uploadId=ID"),
+    (re.compile(r"access_key%2F\d+%2F"), "access_key%2FDATE%2F"),
+    (re.compile(r"X-Amz-Date=\w+"), "X-Amz-Date=DATE"),
+    (re.compile(r"X-Amz-Signature=\w+"), "X-Amz-Signature=SIGNATURE"),
 )
 # Values that depend on machine, moment or random ids; their type is compared.
 VOLATILE = frozenset(

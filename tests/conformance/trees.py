@@ -80,3 +80,31 @@ def make_names(top: Path) -> None:
     for label, name in ODD_NAMES.items():
         (top / "in" / name).write_text(f"content of {label}\n")
     Path(os.fsdecode(os.fsencode(top / "in") + b"/lat\xe9.txt")).write_text("content of latin1\n")
+
+
+def make_transfers(top: Path) -> None:
+    """The directory of the ``transfer_*`` recordings."""
+    top.mkdir()
+    for name in ("f.txt", "g.txt", "f4.txt", "mv1.txt", "mv2.txt", "mv3.txt", "mv4.txt", "mv5.txt"):
+        (top / name).write_text(f"content of {name}\n")
+    make_source(top / "src")
+    (top / "dst").mkdir()
+    (top / "rmd1" / "below").mkdir(parents=True)
+    (top / "ex").mkdir()
+    subprocess.run(["tar", "-czf", top / "ok.tgz", "-C", top, "src"], check=True)
+    (top / "roDir").mkdir()
+    (top / "roDir" / "k").write_text("x")
+    (top / "roDir").chmod(0o555)
+    (top / "noperm").mkdir()
+    (top / "noperm" / "f").write_text("x")
+    (top / "noperm").chmod(0)
+    (top / "empty").touch()
+    (top / "small.bin").write_bytes(random.Random(2).randbytes(1000))
+
+
+def make_source(top: Path) -> None:
+    """A small tree with a symbolic link in it."""
+    (top / "deep").mkdir(parents=True)
+    (top / "a.txt").write_text("aaa\n")
+    (top / "deep" / "b.txt").write_text("bbb\n")
+    (top / "l").symlink_to("a.txt")

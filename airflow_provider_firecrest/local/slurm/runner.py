@@ -97,7 +97,7 @@ class Runner:
         path = Path(file_names(task.submission, name_values(task, node))[2])
         if path.is_file():
             with contextlib.suppress(OSError), path.open("a") as file:
-                file.write(f"slurmstepd: error: *** JOB {task.raw_id} ON {node} {text} ***\n")
+                file.write(f"slurmstepd-{node}: error: *** JOB {task.raw_id} ON {node} {text} ***\n")
 
     def suspend(self, task: Task) -> None:
         """SIGSTOP the whole process group."""
