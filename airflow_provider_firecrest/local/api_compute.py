@@ -104,8 +104,7 @@ async def post_job_submit(
     job = body.job
     state = state_of(request)
     if isinstance(job.env, list):
-        # The real server forgets this case and shows the exception.
-        raise AttributeError("'list' object has no attribute 'items'")
+        raise _unforeseen("'list' object has no attribute 'items'")
     if not job.script and not job.script_path:
         # sbatch reads the script from its standard input, which nobody ever closes.
         await asyncio.sleep(state.config.ops_timeout)
@@ -195,8 +194,7 @@ def attach(request: Request, user: User, system: System, job_id: JobId, body: Po
     """``srun --overlap``: one more step of a running job, within the command time limit."""
     state = state_of(request)
     if body.command is None:
-        # The real server forgets this case and shows the exception.
-        raise TypeError("sequence item 3: expected str instance, NoneType found")
+        raise _unforeseen("sequence item 3: expected str instance, NoneType found")
     try:
         state.scheduler.attach(job_id, body.command, user=user, timeout=state.config.ops_timeout)
     except SrunError as error:
@@ -211,6 +209,11 @@ def delete_job_cancel(request: Request, user: User, system: System, job_id: JobI
         state_of(request).scheduler.cancel(job_id, user=user)
     except ScancelError as error:
         raise slurm_failure(error) from error
+
+
+def _unforeseen(text: str) -> ApiError:
+    """What the real server shows of an exception in a case it forgot."""
+    return ApiError(500, str((text,)), anonymous=True)
 
 
 def _unexpected(exit_status: int, text: str) -> str:

@@ -80,7 +80,8 @@ def get_system_nodes(request: Request, user: User, system: System) -> dict[str, 
 def get_system_reservations(request: Request, user: User, system: System) -> dict[str, Any]:
     """``scontrol show reservations``."""
     reservations = state_of(request).scheduler.config.reservations
-    return {"reservations": [_reservation(reservation) for reservation in reservations]}
+    now = time.time()
+    return {"reservations": [describe_reservation(reservation, now) for reservation in reservations]}
 
 
 def get_system_partitions(
@@ -100,7 +101,9 @@ def get_userinfo(request: Request, user: User, system: System) -> dict[str, Any]
     uid = str(scheduler.uid(user))
     own_group = {"id": uid, "name": user}
     shared = {"id": str(_SHARED_GROUP_ID), "name": state.config.shared_group}
-    accounts = [{"name": name, "default": name == scheduler.accounts[0]} for name in scheduler.accounts]
+    default = scheduler.accounts[0]
+    # Recorded in this order: sacctmgr prints the default account last.
+    accounts = [{"name": name, "default": name == default} for name in reversed(scheduler.accounts)]
     return {
         "user": {"id": uid, "name": user},
         "group": own_group,
@@ -109,8 +112,9 @@ def get_userinfo(request: Request, user: User, system: System) -> dict[str, Any]
     }
 
 
-def _reservation(reservation: Reservation) -> dict[str, Any]:
-    active = reservation.start_time <= time.time() < reservation.end_time
+def describe_reservation(reservation: Reservation, now: float) -> dict[str, Any]:
+    """One reservation; ``now`` in seconds since the epoch decides whether it is active."""
+    active = reservation.start_time <= now < reservation.end_time
     return {
         "name": reservation.name,
         "nodeList": reservation.nodes,

@@ -13,7 +13,9 @@ from airflow_provider_firecrest.local.slurm.dependencies import Condition, Verdi
 from airflow_provider_firecrest.local.slurm.records import State, Task
 
 # A task waiting for one of these is not "eligible": accounting lists only eligible tasks in a time window.
-NOT_ELIGIBLE = frozenset({"JobHeldUser", "BeginTime", "Dependency", "DependencyNeverSatisfied"})
+NOT_ELIGIBLE = frozenset(
+    {"JobHeldUser", "BeginTime", "Dependency", "DependencyNeverSatisfied", "JobArrayTaskLimit"}
+)
 
 Lookup = Callable[[str], Sequence[Task]]
 

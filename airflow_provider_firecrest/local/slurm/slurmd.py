@@ -97,24 +97,28 @@ class Daemon:
         files: list[int] = []
         try:
             os.chdir(command["cwd"])
-            files.append(os.open(command["stdin"], os.O_RDONLY))
-            mode = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if command.get("append") else os.O_TRUNC)
-            files.append(os.open(command["stdout"], mode | os.O_APPEND, 0o644))
+            files.append(_open(command["stdin"], os.O_RDONLY))
+            mode = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if command.get("append") else os.O_TRUNC)
+            files.append(_open(command["stdout"], mode))
             same = command["stderr"] == command["stdout"]
-            files.append(os.dup(files[1]) if same else os.open(command["stderr"], mode | os.O_APPEND, 0o644))
+            files.append(os.dup(files[1]) if same else _open(command["stderr"], mode))
         except OSError as error:
             self._emit({"event": "refused", "key": key, "error": str(error)})
             return self._close(files)
+        ready, child_end = os.pipe()
         pid = os.fork()
         if pid == 0:
-            self._become(command, files)
-        self._close(files)
+            self._become(command, files, child_end)
+        os.close(child_end)
+        # Ends when the child has its own group and default signals: a kill that follows must reach it.
+        os.read(ready, 1)
+        self._close([*files, ready])
         self.keys[pid] = key
         self.pids[key] = pid
         self._emit({"event": "started", "key": key, "pid": pid})
         return None
 
-    def _become(self, command: dict[str, Any], files: list[int]) -> None:
+    def _become(self, command: dict[str, Any], files: list[int], ready: int) -> None:
         """In the child: own session, own signals, the job's files; never returns."""
         code = 1
         try:
@@ -124,6 +128,7 @@ class Daemon:
                 self.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             for number in (*_OUR_SIGNALS, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
+            os.close(ready)
             for target, source in enumerate(files):
                 os.dup2(source, target)
             os.execve(command["argv"][0], command["argv"], command["env"])
@@ -204,6 +209,13 @@ class Daemon:
             except ChildProcessError:
                 return
             self.keys.pop(pid, None)
+
+
+def _open(path: str, mode: int) -> int:
+    """Open a job's file. A FIFO nobody holds open must not stop the daemon, so opening never waits."""
+    descriptor = os.open(path, mode | os.O_NONBLOCK, 0o644)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def _children() -> list[int]:
