@@ -7,6 +7,7 @@ says which generation of FirecREST to use.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import shutil
@@ -140,7 +141,7 @@ def _job_line(job: Mapping[str, Any]) -> str:
     elements = job.get("elements") or []
     if elements:
         line += f", {len(elements)} array elements"
-    if job.get("elapsed") is not None:
+    if job.get("elapsed"):
         line += f", {job['elapsed']} s"
     return line
 
@@ -173,7 +174,9 @@ def _keep_up(airflow: LocalAirflow, firecrest: LocalFirecrest) -> None:
     print(f"FirecREST:     {firecrest.base_url}")
     print(f"Cluster files: {firecrest.scratch}")
     print("Both stay up until Ctrl-C.", flush=True)
-    threading.Event().wait()
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
+    print("\nStopping both.", flush=True)
 
 
 def _example_dags() -> Path:

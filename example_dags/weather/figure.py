@@ -72,7 +72,9 @@ def draw(months: Iterable[Month], path: Path, *, columns: int = 4, subtitle: str
         parts.append("</g>")
     middle = TOP + (height - TOP - BOTTOM) / 2
     parts.append(_text(18, middle, "Air temperature (°C)", size=13, anchor="middle", turn=True))
-    parts.append(_text(LEFT + (width - LEFT - RIGHT) / 2, height - 14, "Month", size=13, anchor="middle"))
+    parts.append(
+        _text(LEFT + (width - LEFT - RIGHT) / 2, height - 14, "Time, by month", size=13, anchor="middle")
+    )
     parts.append("</svg>")
     path.write_text("\n".join(parts) + "\n", encoding="utf-8")
 

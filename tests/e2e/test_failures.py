@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_firecrest.local import LocalFirecrest
 from airflow_provider_firecrest.local.airflow import LocalAirflow
-from tests.e2e.waiting import wait_for_job
+from tests.e2e.waiting import wait_for_job, wait_for_log
 
 pytestmark = pytest.mark.e2e
 
@@ -36,12 +36,14 @@ def test_a_failed_job_fails_the_task_and_its_log_says_why(
 def test_marking_a_waiting_task_as_failed_cancels_its_job(
     airflow: LocalAirflow, cluster: LocalFirecrest, workspace: Path, mode: str
 ) -> None:
-    # given a task that waits for a running job
+    # given a task that waits for a running job; in the second before the triggerer has taken up a task,
+    # Airflow tells nobody that it was killed
     dag_id = f"long_job_{mode}"
     run_id = airflow.trigger_dag(dag_id, {"workspace": str(workspace)})
-    wait_for_job(cluster, f"long-{mode}", "RUNNING")
+    job = wait_for_job(cluster, f"long-{mode}", "RUNNING")
     waiting = "deferred" if mode == "deferrable" else "running"
     airflow.wait_task(dag_id, run_id, "submit", states=frozenset({waiting}))
+    wait_for_log(airflow, dag_id, run_id, "submit", f"Job {job['id']} (long-{mode}): RUNNING")
 
     # when a user marks the task as failed
     airflow.mark_task(dag_id, run_id, "submit", "failed")

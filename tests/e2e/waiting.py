@@ -1,4 +1,4 @@
-"""Waiting for what the scheduler itself says."""
+"""Waiting, with a limit, for what the scheduler's own job list or a task's log says."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from airflow_provider_firecrest.local import LocalFirecrest
+from airflow_provider_firecrest.local.airflow import LocalAirflow
 
 
 def wait_for_job(cluster: LocalFirecrest, name: str, state: str, *, timeout: float = 60.0) -> dict[str, Any]:
@@ -20,3 +21,12 @@ def wait_for_job(cluster: LocalFirecrest, name: str, state: str, *, timeout: flo
             seen = [(job["id"], job["state"]) for job in named]
             raise AssertionError(f"no job {name!r} became {state} within {timeout:.0f} s: {seen}")
         time.sleep(0.2)
+
+
+def wait_for_log(airflow: LocalAirflow, dag_id: str, run_id: str, task_id: str, text: str) -> None:
+    """Wait until the task's log holds this text."""
+    deadline = time.monotonic() + 60
+    while text not in (log := airflow.task_log(dag_id, run_id, task_id)):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{text!r} is not in the log of {task_id} after 60 s:\n{log}")
+        time.sleep(0.3)

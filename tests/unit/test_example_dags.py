@@ -130,5 +130,11 @@ def test_the_figure_is_well_formed_and_has_title_units_and_a_band_for_each_stati
     svg = "{http://www.w3.org/2000/svg}"
     figure = ET.parse(tmp_path / "figure.svg").getroot()
     texts = [text.text for text in figure.iter(f"{svg}text")]
-    assert {"Monthly air temperature by station", "Air temperature (°C)", "Month", "a & b", "&"} <= set(texts)
+    assert {
+        "Monthly air temperature by station",
+        "Air temperature (°C)",
+        "Time, by month",
+        "a & b",
+        "&",
+    } <= set(texts)
     assert len(figure.findall(f".//{svg}polygon")) == len(figure.findall(f".//{svg}polyline")) == 3
