@@ -1,0 +1,183 @@
+"""The fault switch does what it says, to the requests it names, as often as it says, and no more."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from airflow_provider_firecrest.local import LocalFirecrestError
+from tests.fixtures_local import FirecrestForTest
+
+
+class Caller:
+    """Requests to the API."""
+
+    def __init__(self, firecrest: FirecrestForTest) -> None:
+        self._headers = {"Authorization": f"Bearer {firecrest.mint_token()}"}
+        self.firecrest = firecrest
+
+    def __call__(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        url = self.firecrest.base_url + path
+        return requests.request(method, url, headers=self._headers, timeout=20, **arguments)
+
+    def mkdir(self, name: str) -> requests.Response:
+        """Make a directory below the test's own."""
+        body = {"path": str(self.firecrest.directory / name)}
+        return self("POST", "/filesystem/cluster/ops/mkdir", json=body)
+
+    def transfer(self, action: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Start a transfer job, wait for its end; its own record with its output log."""
+        answer = self("POST", f"/filesystem/cluster/transfer/{action}", json=body)
+        assert answer.status_code == 201, answer.text
+        job = answer.json()["transferJob"]
+        for part in answer.json().get("transferDirectives", {}).get("partsUploadUrls", []):
+            etag = requests.put(part, data=b"123456789", timeout=10).headers["ETag"]
+            parts = f"<Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part>"
+            url = answer.json()["transferDirectives"]["completeUploadUrl"]
+            requests.post(url, data=f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>", timeout=10)
+        deadline = time.monotonic() + 20
+        while (mine := self._job(job["jobId"]))["state"] not in ("COMPLETED", "FAILED"):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        return {**mine, "log": Path(job["logs"]["outputLog"]).read_text()}
+
+    def _job(self, job_id: str) -> dict[str, Any]:
+        return next(job for job in self.firecrest.jobs() if job["id"] == job_id)
+
+
+@pytest.fixture
+def call(firecrest: FirecrestForTest) -> Caller:
+    return Caller(firecrest)
+
+
+def test_status_answers_without_acting_and_then_no_more(call: Caller) -> None:
+    call.firecrest.fault(
+        "status", path_regex="/mkdir$", status=429, headers={"Retry-After": "3"}, body="slow"
+    )
+
+    first, second = call.mkdir("a"), call.mkdir("b")
+
+    assert (first.status_code, first.headers["Retry-After"], first.text) == (429, "3", "slow")
+    assert second.status_code == 201
+    assert sorted(path.name for path in call.firecrest.directory.iterdir()) == ["b"]
+
+
+def test_lost_answer_has_acted(call: Caller) -> None:
+    call.firecrest.fault("lose_answer", method="POST", path_regex="/mkdir$")
+
+    with pytest.raises(requests.ConnectionError):
+        call.mkdir("a")
+
+    assert (call.firecrest.directory / "a").is_dir()
+
+
+def test_dropped_request_has_not_acted(call: Caller) -> None:
+    call.firecrest.fault("drop", path_regex="/mkdir$")
+
+    with pytest.raises(requests.ConnectionError):
+        call.mkdir("a")
+
+    assert not (call.firecrest.directory / "a").exists()
+
+
+def test_lost_submit_has_submitted(call: Caller) -> None:
+    before = len(call.firecrest.jobs())
+    call.firecrest.fault("lose_answer", method="POST", path_regex="/jobs$")
+    job = {"script": "#!/bin/bash\ntrue\n", "workingDirectory": str(call.firecrest.directory)}
+
+    with pytest.raises(requests.ConnectionError):
+        call("POST", "/compute/cluster/jobs", json={"job": job})
+
+    assert len(call.firecrest.jobs()) == before + 1
+
+
+def test_delay_delays(call: Caller) -> None:
+    call.firecrest.fault("delay", path_regex="/mkdir$", delay_s=0.3)
+
+    began = time.monotonic()
+    answer = call.mkdir("a")
+
+    assert answer.status_code == 201
+    assert time.monotonic() - began >= 0.3
+
+
+def test_fault_leaves_other_requests_alone(call: Caller) -> None:
+    call.firecrest.fault("status", method="GET", path_regex="/ops/", times=0)
+
+    assert call.mkdir("a").status_code == 201
+    assert call("GET", "/status/systems").status_code == 200
+    for _ in range(3):
+        assert call("GET", "/filesystem/cluster/ops/ls").status_code == 503
+
+
+def test_faults_end_when_they_are_cleared(call: Caller) -> None:
+    call.firecrest.fault("status", times=0)
+    assert call("GET", "/status/systems").status_code == 503
+
+    call.firecrest.clear_faults()
+
+    assert call("GET", "/status/systems").status_code == 200
+
+
+def test_use_of_faults_can_be_counted(call: Caller) -> None:
+    call.firecrest.fault("status", path_regex="/mkdir$", times=5)
+
+    call.mkdir("a")
+    call.mkdir("a")
+
+    assert [fault["used"] for fault in call.firecrest.control("GET", "faults")] == [2]
+
+
+@pytest.mark.parametrize(
+    ("wish", "complaint"),
+    [
+        ({"action": "explode"}, "unknown action"),
+        ({"action": "status", "colour": "red"}, "unknown fault keys: colour"),
+        ({"action": "status", "match": {"path_regex": "("}}, "bad path_regex"),
+    ],
+)
+def test_nonsense_is_refused(firecrest: FirecrestForTest, wish: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(LocalFirecrestError, match=complaint):
+        firecrest.control("POST", "faults", wish)
+
+
+def test_idle_copy_says_it_succeeded(call: Caller) -> None:
+    source = call.firecrest.directory / "f"
+    source.write_text("x")
+    call.firecrest.fault("file_job_does_nothing", path_regex="/transfer/cp$")
+
+    job = call.transfer("cp", {"path": str(source), "targetPath": f"{source}2"})
+
+    assert job["state"] == "COMPLETED"
+    assert "Files were successfully copied." in job["log"]
+    assert not Path(f"{source}2").exists()
+
+
+def test_lying_upload_says_it_succeeded(call: Caller) -> None:
+    target = call.firecrest.directory / "f"
+    call.firecrest.fault("ingress_says_success_without_file", path_regex="/transfer/upload$")
+    body = {"path": str(target), "transferDirectives": {"transferMethod": "s3", "fileSize": 9}}
+
+    job = call.transfer("upload", body)
+
+    assert job["state"] == "COMPLETED"
+    assert "Received 9 bytes" in job["log"]
+    assert "File was successfully downloaded" in job["log"]
+    assert not target.exists()
+
+
+def test_requests_are_counted_but_not_their_secrets(call: Caller) -> None:
+    call.mkdir("a")
+    call("GET", "/filesystem/cluster/ops/ls", params={"path": "hidden-value"})
+
+    seen = call.firecrest.requests()
+
+    assert [(r["method"], r["path"].rpartition("/")[2], r["status"]) for r in seen] == [
+        ("POST", "mkdir", 201),
+        ("GET", "ls", 400),
+    ]
+    assert "hidden-value" not in str(seen)
