@@ -51,12 +51,20 @@ def merge(job_id: str, rows: Iterable[Job], *, only_this_job: bool = False) -> J
     waiting = [(count_indices(match.group(2)), row) for row in rows if (match := _of(job_id, _WAITING, row))]
     plain = [row for row in rows if row.job_id == job_id]
     if not elements and not waiting:
-        # Of two rows with one id the accounting row (it has an exit code) knows more than the queue's.
-        return max(plain, key=lambda row: row.exit_code is not None, default=None)
+        return _of_one_id(plain)
     queued = [row for row in rows if row.job_id.isdigit()] if only_this_job else plain
     # A row of the queue can only keep the array alive: accounting lags behind at the edges.
     alive = [row for row in queued if not row.is_final]
     return _join(job_id, elements, waiting, alive)
+
+
+def _of_one_id(rows: list[Job]) -> Job | None:
+    """Of an accounting row and the queue's, the one that goes on speaks: accounting shows a requeued job's first
+    end for a moment. A queue row that only cleans up (COMPLETING) says nothing more.
+    """
+    going_on = [row for row in rows if not row.is_final and states.normalise(row.state) != "COMPLETING"]
+    # The accounting row (it has an exit code) knows more than the queue's.
+    return max(going_on or rows, key=lambda row: row.exit_code is not None, default=None)
 
 
 def _of(job_id: str, pattern: re.Pattern[str], row: Job) -> re.Match[str] | None:

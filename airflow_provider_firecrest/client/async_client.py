@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from tenacity import AsyncRetrying
@@ -19,6 +20,7 @@ from tenacity import AsyncRetrying
 from . import retry
 from .auth import TokenRequest
 from .calls import Calls
+from .detect import Api, detect
 from .driver import Driver, lost_answer, not_sent
 from .errors import AuthenticationError, ConfigurationError, FirecrestError, UnavailableError
 from .flow import Flow, Request, Response, Sleep
@@ -66,10 +68,19 @@ class AsyncFirecrestClient(Driver, Calls):
         """Close the connections that are kept alive."""
         await self._http.aclose()
 
+    async def get_api(self) -> Api:
+        """Return the flows of the generation this connection speaks;
+
+        the server is asked when the settings do not say.
+        """
+        if self._api is None:
+            self._api = await self.run(detect(self.settings))
+        return self._api
+
     async def run(self, flow: Flow[T]) -> T:
         """Run a flow to its result.
 
-        :param flow: a flow of this client's ``api``, or one of your own that yields requests.
+        :param flow: a flow of :meth:`get_api`, or one of your own that yields requests.
         :returns: what the flow returns.
         :raises FirecrestError: what the flow lets pass.
         """
@@ -88,6 +99,13 @@ class AsyncFirecrestClient(Driver, Calls):
                     step = flow.send(response)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
+
+    def _call(self, name: str, doc: str | None) -> Callable[..., Any]:
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            return await self.run(self._flow(await self.get_api(), name)(*args, **kwargs))
+
+        call.__name__, call.__doc__ = name, doc
+        return call
 
     async def send(self, request: Request) -> Response:
         """Send one request, with token, pace, retries and time limit.
@@ -163,10 +181,11 @@ class AsyncFirecrestClient(Driver, Calls):
                 self.base_url + request.path,
                 params=request.query() or None,
                 json=request.json,
+                data=dict(request.form) if request.form is not None else None,
                 files={request.upload.field: (request.upload.filename, stream)}
                 if request.upload and stream
                 else None,
-                headers=self._headers(token),
+                headers=self._headers(token, request),
                 timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
             )
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:

@@ -8,11 +8,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from .flow import Flow
+from .v1 import V1
 from .v2 import V2
 
 if TYPE_CHECKING:
@@ -43,13 +43,7 @@ class Call(Generic[P, T]):
     def __get__(self, client: Any, owner: type) -> Any:
         if client is None:
             return self
-        flow = getattr(client.api, self._name)
-
-        @functools.wraps(flow)
-        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
-            return client.run(flow(*args, **kwargs))
-
-        return call
+        return client._call(self._name, self.__doc__)
 
 
 class Calls:
@@ -97,3 +91,19 @@ class Calls:
     transfer_rm = Call(V2.transfer_rm)
     transfer_compress = Call(V2.transfer_compress)
     transfer_extract = Call(V2.transfer_extract)
+
+    # Only FirecREST v1 has these.
+    services = Call(V1.services)
+    parameters = Call(V1.parameters)
+    service_file_systems = Call(V1.service_file_systems)
+    managed_reservations = Call(V1.managed_reservations)
+    create_reservation = Call(V1.create_reservation)
+    update_reservation = Call(V1.update_reservation)
+    delete_reservation = Call(V1.delete_reservation)
+    task = Call(V1.task)
+    tasks = Call(V1.tasks)
+    rename = Call(V1.rename)
+    copy = Call(V1.copy)
+    transfer_rsync = Call(V1.transfer_rsync)
+    download_url = Call(V1.download_url)
+    invalidate = Call(V1.invalidate)

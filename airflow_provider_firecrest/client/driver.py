@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any, cast
 
 from .auth import shared_cache
+from .detect import Api, known_api, wrong_version
 from .errors import (
     AmbiguousError,
     AuthenticationError,
-    ConfigurationError,
     FirecrestError,
+    InvalidRequestError,
     RequestTimeoutError,
     UnavailableError,
 )
-from .flow import Kind, Request, Response
+from .flow import Flow, Kind, Request, Response
 from .rate import shared_pacer
 from .settings import Settings
 from .v2 import V2
@@ -37,12 +40,8 @@ class Driver:
     """
 
     def __init__(self, settings: Settings) -> None:
-        if settings.api_version == "1":
-            raise ConfigurationError(
-                "api_version: FirecREST v1 is not supported by this release; the client speaks v2."
-            )
         self.settings = settings
-        self.api = V2(settings)
+        self._api = known_api(settings)
         self._tokens = shared_cache(settings.auth)
         self._pacer = shared_pacer(
             (settings.base_url, settings.auth.identity()), settings.max_requests_per_second
@@ -64,11 +63,19 @@ class Driver:
         """The connection's default Slurm account."""
         return self.settings.account
 
-    def _headers(self, token: str | None) -> dict[str, str]:
+    def _headers(self, token: str | None, request: Request) -> dict[str, str]:
         # The ids must be UUIDs, or the server answers 400 with an empty body.
         headers = {"Accept": "application/json", "User-Agent": self._agent, "X-Request-ID": str(uuid.uuid4())}
+        headers.update(request.headers)
         static = self.settings.auth.static_headers()
         return {**headers, **(static if static is not None else {"Authorization": f"Bearer {token}"})}
+
+    @staticmethod
+    def _flow(api: Api, name: str) -> Callable[..., Flow[Any]]:
+        flow = getattr(api, name, None)
+        if flow is None:
+            raise InvalidRequestError(f"FirecREST v{api.generation} has no call {name!r}.")
+        return cast("Callable[..., Flow[Any]]", flow)
 
     def _renewable(self) -> bool:
         return self.settings.auth.static_headers() is None
@@ -76,9 +83,10 @@ class Driver:
     def _checked(self, request: Request, response: Response, seconds: float) -> Response:
         """Return a success; raise what anything else stands for."""
         logger.debug("%s %s -> %d (%.2f s)", request.method, request.path, response.status, seconds)
-        error = self.api.error_of(request, response)
+        error = (self._api or V2).error_of(request, response)
         if error is None:
             return response
+        error = wrong_version(self.settings, error)
         if error.status == 429:
             self._pacer.pause(error.retry_after if error.retry_after is not None else 1.0)
         if isinstance(error, AuthenticationError) and not self._renewable():

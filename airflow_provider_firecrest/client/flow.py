@@ -49,6 +49,8 @@ class Request:
     :param kind: what repeating it would do.
     :param params: query parameters; ``None`` values are left out.
     :param json: JSON body.
+    :param form: form fields, urlencoded, or beside ``upload`` in one multipart body.
+    :param headers: further headers; none that holds a secret.
     :param upload: file body.
     :param binary: the answer is bytes and may be large.
     :param timeout: seconds to wait for the answer; ``None`` takes the connection's.
@@ -61,6 +63,8 @@ class Request:
     kind: Kind = Kind.READ
     params: Mapping[str, str | int | None] = field(default_factory=dict)
     json: Any = None
+    form: Mapping[str, str] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     upload: Upload | None = None
     binary: bool = False
     timeout: float | None = None

@@ -15,6 +15,10 @@ from typing import Any
 from . import states
 
 
+# PBS has one letter for "finished", however it went; the exit code tells (Slurm sends whole words).
+_PBS_FINISHED = ("F", "X")
+
+
 def _int(value: Any) -> int | None:
     try:
         return int(value)
@@ -124,6 +128,8 @@ class Job:
         status, time = row.get("status") or {}, row.get("time") or {}
         state = status.get("state")
         state = " ".join(state) if isinstance(state, list) else str(state or "")
+        if state in _PBS_FINISHED:
+            state = "COMPLETED" if _int(status.get("exitCode")) == 0 else "FAILED"
         pending = states.normalise(state) == "PENDING"
         final = states.is_final(state)
         reason = _str(status.get("stateReason"))
@@ -490,3 +496,15 @@ def _words(value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
     return (value,) if isinstance(value, str) else tuple(str(each) for each in value)
+
+
+@dataclass(frozen=True)
+class FormTicket:
+    """What FirecREST v1 hands out for a staged upload:
+
+    a form for one POST to the object store, file last. A credential.
+    """
+
+    task_id: str
+    url: str = field(repr=False)
+    fields: Mapping[str, str] = field(repr=False)

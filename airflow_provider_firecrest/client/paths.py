@@ -58,6 +58,49 @@ STAGED_DOWNLOAD = Rule(
 )
 
 
+_V1_FORBIDDEN = f"<>|;\"'&\\\\()`{_CONTROL}"
+_V1_UTILITIES = Rule(
+    "FirecREST v1",
+    re.compile(f"[{_V1_FORBIDDEN}]"),
+    "the server refuses it",
+)
+_V1_STAGED_DOWNLOAD = Rule(
+    "a staged download",
+    re.compile(f"[{_V1_FORBIDDEN} ,$]"),
+    "the server's own transfer fails on it",
+)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules of one API generation, by kind of call."""
+
+    ops: Rule
+    upload_name: Rule
+    checksum: Rule
+    file_job: Rule
+    staged_upload: Rule
+    staged_download: Rule
+
+
+V1 = Rules(
+    ops=_V1_UTILITIES,
+    upload_name=_V1_UTILITIES,
+    checksum=_V1_UTILITIES,
+    file_job=_V1_UTILITIES,
+    staged_upload=_V1_UTILITIES,
+    staged_download=_V1_STAGED_DOWNLOAD,
+)
+V2 = Rules(
+    ops=OPS,
+    upload_name=OPS_UPLOAD_NAME,
+    checksum=CHECKSUM,
+    file_job=FILE_JOB,
+    staged_upload=STAGED_UPLOAD,
+    staged_download=STAGED_DOWNLOAD,
+)
+
+
 def check(path: str, rule: Rule, *, field: str = "path") -> str:
     """Return ``path`` when the call can carry it.
 

@@ -63,8 +63,7 @@ ACTIVE = frozenset(
 )
 
 # Slurm's two-letter codes (`squeue -t`) and PBS's letters. PBS "F" (finished) and "X" (subjob finished) say
-# nothing of
-# success, so the server's own translation is needed there; "E" is "exiting", still active.
+# nothing of success: `models.Job` decides there by the exit code. "E" is "exiting", still active.
 ABBREVIATIONS = {
     "BF": "BOOT_FAIL",
     "CA": "CANCELLED",
@@ -94,8 +93,10 @@ ABBREVIATIONS = {
     "B": "RUNNING",
     "E": "COMPLETING",
     "H": "PENDING",
+    "M": "PENDING",
     "Q": "PENDING",
     "T": "PENDING",
+    "U": "SUSPENDED",
     "W": "PENDING",
 }
 

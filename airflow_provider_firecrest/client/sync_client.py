@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from tenacity import Retrying
 from . import retry
 from .auth import TokenRequest
 from .calls import Calls
+from .detect import Api, detect
 from .driver import Driver, lost_answer, not_sent
 from .errors import AuthenticationError, ConfigurationError, FirecrestError, UnavailableError
 from .flow import Flow, Request, Response, Sleep
@@ -62,6 +64,16 @@ class FirecrestClient(Driver, Calls):
         while self._sessions:
             self._sessions.pop().close()
 
+    @property
+    def api(self) -> Api:
+        """The flows of the generation this connection speaks;
+
+        the server is asked when the settings do not say.
+        """
+        if self._api is None:
+            self._api = self.run(detect(self.settings))
+        return self._api
+
     def run(self, flow: Flow[T]) -> T:
         """Run a flow to its result.
 
@@ -84,6 +96,13 @@ class FirecrestClient(Driver, Calls):
                     step = flow.send(response)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
+
+    def _call(self, name: str, doc: str | None) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return self.run(self._flow(self.api, name)(*args, **kwargs))
+
+        call.__name__, call.__doc__ = name, doc
+        return call
 
     def send(self, request: Request) -> Response:
         """Send one request, with token, pace, retries and time limit.
@@ -161,10 +180,11 @@ class FirecrestClient(Driver, Calls):
                 self.base_url + request.path,
                 params=request.query(),
                 json=request.json,
+                data=dict(request.form) if request.form is not None else None,
                 files={request.upload.field: (request.upload.filename, stream)}
                 if request.upload and stream
                 else None,
-                headers=self._headers(token),
+                headers=self._headers(token, request),
                 auth=_NoAuth(),
                 timeout=(min(timeout, 10.0), timeout),
                 allow_redirects=False,

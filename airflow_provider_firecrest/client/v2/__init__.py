@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from ..waiting import Waiting
+from .compute import Compute
 from .files import Files
 from .status import Status
 from .transfer import Transfer
-from .waiting import Waiting
 
 
-class V2(Status, Waiting, Files, Transfer):
+class V2(Status, Compute, Files, Transfer, Waiting):
     """All calls of FirecREST v2."""
 
 

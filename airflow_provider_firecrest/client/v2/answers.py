@@ -178,7 +178,7 @@ def _words(response: Response) -> tuple[str, bool]:
         or body.get("description")
         or ""
     )
-    return str(message).strip(), "message" in body
+    return str(message).strip(), "errorType" in body
 
 
 def _tool_words(words: str) -> str:

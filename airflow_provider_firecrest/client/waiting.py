@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import random
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 
-from .. import limits, states
-from ..errors import (
+from . import limits, states
+from .api import ApiBase
+from .errors import (
     AuthenticationError,
     CommandTimeoutError,
     DeadlineError,
@@ -23,9 +25,8 @@ from ..errors import (
     TooLargeError,
     UnavailableError,
 )
-from ..flow import Flow, Sleep
-from ..models import Job
-from .compute import Compute
+from .flow import Flow, Sleep
+from .models import Job
 
 logger = logging.getLogger("airflow_provider_firecrest.client")
 
@@ -42,8 +43,12 @@ def is_outage(error: FirecrestError) -> bool:
     return isinstance(error, transient)
 
 
-class Waiting(Compute):
-    """Flows that wait."""
+class Waiting(ApiBase):
+    """Flows that wait, for either generation."""
+
+    @abstractmethod
+    def get_job(self, job_id: str, *, system: str | None = None) -> Flow[Job]:
+        """Return one job."""
 
     def wait_for_job(
         self,
@@ -65,7 +70,7 @@ class Waiting(Compute):
         :raises DeadlineError: ``timeout`` passed. The job goes on.
         :raises NotFoundError: the job has been unknown for a minute since the start, or for ten after it was
             seen.
-        :endpoint: GET /compute/{system}/jobs/{job_id}
+        :endpoint: as :meth:`get_job`
         """
         started = time.monotonic()
         last_good, refused_since = started, None

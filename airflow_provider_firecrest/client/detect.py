@@ -1,0 +1,62 @@
+"""Finds out which generation of FirecREST answers at a URL, from its answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .errors import ConfigurationError, FirecrestError, NotFoundError, ProtocolError
+from .flow import Flow, Request, Response
+from .settings import Settings
+from .v1 import V1
+from .v2 import V2
+
+Api = V1 | V2
+
+_QUESTION = Request("GET", "/status/systems")
+"""Both have it, and answer with other words: v2 ``{"systems": ...}``, v1 ``{"out": ...}``."""
+
+
+_found: dict[str, type[Api]] = {}
+"""By base URL: asked once per process, since a server does not change its generation while it runs."""
+
+
+def known_api(settings: Settings) -> Api | None:
+    """Return the API that the settings name, or that was found at this URL before; else None."""
+    if settings.api_version == "auto":
+        found = _found.get(settings.base_url)
+        return None if found is None else found(settings)
+    return V1(settings) if settings.api_version == "1" else V2(settings)
+
+
+def detect(settings: Settings) -> Flow[Api]:
+    """Ask the server which API it speaks.
+
+    :param settings: settings with ``api_version="auto"``.
+    :returns: its flows.
+    :raises ProtocolError: it speaks neither.
+    :raises FirecrestError: no answer; nothing is concluded from that.
+    :endpoint: GET /status/systems
+    """
+    try:
+        response: Response = yield _QUESTION
+        body: Any = response.json()
+    except (ValueError, NotFoundError, ProtocolError):
+        body = None
+    for key, api in (("systems", V2), ("out", V1)):
+        if isinstance(body, dict) and isinstance(body.get(key), list):
+            _found[settings.base_url] = api
+            return api(settings)
+    raise ProtocolError(
+        f"host: what answers at {settings.base_url} is neither FirecREST v1 nor v2 (GET /status/systems)."
+    )
+
+
+def wrong_version(settings: Settings, error: FirecrestError) -> FirecrestError:
+    """Return the error to show when an answer cannot be read: a named version may be the wrong one."""
+    if settings.api_version == "auto" or not isinstance(error, ProtocolError):
+        return error
+    return ConfigurationError(
+        f"api_version: the connection says {settings.api_version}, but {settings.base_url} does not answer"
+        " like that; set it to auto.",
+        server_message=error.server_message,
+    )

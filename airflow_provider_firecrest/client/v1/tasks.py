@@ -1,0 +1,174 @@
+"""FirecREST v1's tasks: nearly everything about jobs and transfers is asked for by one call and answered by
+another.
+
+Knows the statuses, which of them are final, and that a task can hang for ever: every wait here has a
+deadline of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import AmbiguousError, FirecrestError, InvalidRequestError, UnavailableError
+from ..flow import Flow, Kind, Request, Sleep
+from . import answers
+from .base import Base
+
+SUCCEEDED = frozenset({"200", "114", "117"})
+FAILED = frozenset({"118", "400"})
+FINAL = SUCCEEDED | FAILED
+"""115 is not among them: the server tries again at its next interval, and 114 or 400 follows."""
+
+MEANINGS = {
+    "100": "queued",
+    "101": "in progress",
+    "110": "waiting for an upload form from the object store",
+    "111": "the upload form is there; waiting for the file",
+    "112": "the file is in the object store",
+    "113": "copying the file to the system",
+    "114": "the file is on the system",
+    "115": "copying the file to the system failed; the server tries again",
+    "116": "copying the file to the object store",
+    "117": "the file is in the object store, ready for download",
+    "118": "copying the file to the object store failed",
+    "200": "done",
+    "302": "the download URL was invalidated",
+    "400": "failed",
+}
+
+TASK_TIMEOUT = 90.0
+"""Seconds for a task that runs one command on the system; Slurm's own time-outs take up to twenty."""
+
+_PAUSES = (0.2, 0.3, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task.
+
+    :ivar status: FirecREST's number, as text.
+    :ivar data: what belongs to the status: text, dict or list. It can hold upload forms and URLs, which are
+        credentials, so it is left out of ``repr``.
+    """
+
+    task_id: str
+    status: str
+    data: Any = field(default=None, repr=False)
+    description: str | None = None
+    service: str | None = None
+    system: str | None = None
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in FINAL
+
+    @property
+    def succeeded(self) -> bool:
+        return self.status in SUCCEEDED
+
+    @property
+    def meaning(self) -> str:
+        """What the status says, in words."""
+        return MEANINGS.get(self.status, self.description or "unknown status")
+
+    @classmethod
+    def from_v1(cls, row: Mapping[str, Any]) -> Task:
+        return cls(
+            task_id=str(row.get("task_id") or row.get("hash_id") or ""),
+            status=str(row["status"]),
+            data=row.get("data"),
+            description=row.get("description"),
+            service=row.get("service"),
+            system=row.get("system"),
+        )
+
+
+class Tasks(Base):
+    """Flows over `/tasks`."""
+
+    def task(self, task_id: str) -> Flow[Task]:
+        """Return one task.
+
+        :param task_id: the id a call returned.
+        :raises NotFoundError: unknown, or forgotten (a day for compute, a month for storage).
+        :raises PermissionDeniedError: another user's.
+        :endpoint: GET /tasks/{task_id}
+        """
+        request = Request("GET", f"/tasks/{_checked(task_id)}")
+        return (yield from self._ask(request, lambda body: Task.from_v1(body["task"])))
+
+    def tasks(self, task_ids: Iterable[str]) -> Flow[dict[str, Task]]:
+        """Return many tasks at once.
+
+        :param task_ids: ids; at least one (without any the server would send everything it has).
+        :returns: by id; unknown ones and other users' are missing.
+        :endpoint: GET /tasks?tasks=a,b
+        """
+        wanted = [_checked(each) for each in task_ids]
+        if not wanted:
+            return {}
+        request = Request("GET", "/tasks", params={"tasks": ",".join(wanted)})
+        return (
+            yield from self._ask(
+                request,
+                lambda body: {str(key): Task.from_v1(row) for key, row in dict(body["tasks"]).items()},
+            )
+        )
+
+    def _run_task(self, request: Request, what: str, *, timeout: float = TASK_TIMEOUT) -> Flow[Any]:
+        """Start a task and return its data once it is done.
+
+        :param request: the call that starts it.
+        :param what: the call in words, for errors.
+        :param timeout: seconds to wait for it.
+        :raises AmbiguousError: for a call that creates something, when its end was not seen.
+        """
+        task_id = yield from self._start_task(request)
+        creates = request.kind is Kind.CREATE
+        try:
+            task = yield from self._end_of_task(task_id, FINAL, timeout)
+        except FirecrestError as error:
+            if creates:
+                raise AmbiguousError(
+                    f"{what}: the task {task_id} behind it cannot be followed ({error.message});"
+                    " what was asked may have happened.",
+                    server_message=error.server_message,
+                ) from None
+            raise
+        if task.succeeded:
+            return task.data
+        raise answers.task_error(task.data, what=what, creates=creates)
+
+    def _start_task(self, request: Request) -> Flow[str]:
+        return (yield from self._ask(request, lambda body: _task_id(body["task_id"])))
+
+    def _end_of_task(self, task_id: str, wanted: frozenset[str], timeout: float) -> Flow[Task]:
+        """Poll a task until its status is among ``wanted``."""
+        started, turn = time.monotonic(), 0
+        while True:
+            task = yield from self.task(task_id)
+            if task.status in wanted:
+                return task
+            if time.monotonic() - started > timeout:
+                raise UnavailableError(
+                    f"Task {task_id} still says {task.status} ({task.meaning}) after {timeout:.0f} s;"
+                    " FirecREST v1 leaves tasks hanging when one of its services was restarted."
+                )
+            yield Sleep(_PAUSES[min(turn, len(_PAUSES) - 1)])
+            turn += 1
+
+
+def _checked(task_id: str) -> str:
+    text = str(task_id).strip()
+    if not (text.isascii() and text.isalnum()):
+        raise InvalidRequestError(f"task_id: {task_id!r} is not a task id.")
+    return text
+
+
+def _task_id(value: Any) -> str:
+    if not value:
+        raise ValueError("no task id")
+    return str(value)
