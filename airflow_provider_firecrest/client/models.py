@@ -19,6 +19,10 @@ from . import states
 _PBS_FINISHED = ("F", "X")
 
 
+# PBS has one letter for "finished", however it went; the exit code tells (Slurm sends whole words).
+_PBS_FINISHED = ("F", "X")
+
+
 def _int(value: Any) -> int | None:
     try:
         return int(value)

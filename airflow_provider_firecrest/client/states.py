@@ -94,8 +94,10 @@ ABBREVIATIONS = {
     "E": "COMPLETING",
     "H": "PENDING",
     "M": "PENDING",
+    "M": "PENDING",
     "Q": "PENDING",
     "T": "PENDING",
+    "U": "SUSPENDED",
     "U": "SUSPENDED",
     "W": "PENDING",
 }
