@@ -61,17 +61,8 @@ def merge(job_id: str, rows: Iterable[Job], *, only_this_job: bool = False) -> J
 def _of_one_id(rows: list[Job]) -> Job | None:
     """Pick the row that speaks when accounting and queue have one each.
 
-    Accounting may still show the first end of a requeued job, so a row that goes on wins; but not one that only
-    cleans up (COMPLETING).
-    """
-    going_on = [row for row in rows if not row.is_final and states.normalise(row.state) != "COMPLETING"]
-    # The accounting row (it has an exit code) knows more than the queue's.
-    return max(going_on or rows, key=lambda row: row.exit_code is not None, default=None)
-
-
-def _of_one_id(rows: list[Job]) -> Job | None:
-    """Of an accounting row and the queue's, the one that goes on speaks: accounting shows a requeued job's first
-    end for a moment. A queue row that only cleans up (COMPLETING) says nothing more.
+    Accounting may still show the first end of a requeued job, so a row that goes on wins; but not one that
+    only cleans up (COMPLETING).
     """
     going_on = [row for row in rows if not row.is_final and states.normalise(row.state) != "COMPLETING"]
     # The accounting row (it has an exit code) knows more than the queue's.

@@ -14,11 +14,6 @@ from typing import Any
 
 from . import states
 
-
-# PBS has one letter for "finished", however it went; the exit code tells (Slurm sends whole words).
-_PBS_FINISHED = ("F", "X")
-
-
 # PBS has one letter for "finished", however it went; the exit code tells (Slurm sends whole words).
 _PBS_FINISHED = ("F", "X")
 

@@ -94,10 +94,8 @@ ABBREVIATIONS = {
     "E": "COMPLETING",
     "H": "PENDING",
     "M": "PENDING",
-    "M": "PENDING",
     "Q": "PENDING",
     "T": "PENDING",
-    "U": "SUSPENDED",
     "U": "SUSPENDED",
     "W": "PENDING",
 }
