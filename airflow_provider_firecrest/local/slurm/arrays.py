@@ -28,24 +28,24 @@ def parse_array(text: str) -> ArraySpec:
     """
     body, _, limit = text.strip().partition("%")
     if limit and not limit.isdigit():
-        raise ValueError(text)
+        raise ValueError(f"no array: {text!r}")
     indices: set[int] = set()
     for part in body.strip("[]").split(","):
         indices.update(_range(part))
     if not indices or max(indices) >= MAX_ARRAY_SIZE:
-        raise ValueError(text)
+        raise ValueError(f"no array: {text!r}")
     return ArraySpec(tuple(sorted(indices)), int(limit) or None if limit else None)
 
 
 def _range(part: str) -> range:
     match = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part.strip())
     if match is None:
-        raise ValueError(part)
+        raise ValueError(f"no array: {part!r}")
     first, last, step = match.groups()
     start = int(first)
     stop = int(last) if last is not None else start
     if stop < start or step == "0":
-        raise ValueError(part)
+        raise ValueError(f"no array: {part!r}")
     return range(start, stop + 1, int(step or 1))
 
 

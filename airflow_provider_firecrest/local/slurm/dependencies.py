@@ -57,7 +57,7 @@ def parse_dependency(text: str) -> Dependency:
         ValueError: unknown kind, no job id, or "," and "?" mixed.
     """
     if "," in text and "?" in text:
-        raise ValueError(text)
+        raise ValueError(f"no dependency: {text!r}")
     any_of = "?" in text
     conditions: list[Condition] = []
     for part in re.split(r"[,?]", text.strip()):
@@ -70,7 +70,7 @@ def _conditions(part: str) -> list[Condition]:
     if kind.isdigit() and not ids:
         return [Condition("afterany", kind)]
     if kind not in _KINDS or (kind == "singleton") == bool(ids):
-        raise ValueError(part)
+        raise ValueError(f"no dependency: {part!r}")
     if kind == "singleton":
         return [Condition(kind)]
     return [Condition(kind, _job_id(job_id)) for job_id in ids]
@@ -79,5 +79,5 @@ def _conditions(part: str) -> list[Condition]:
 def _job_id(text: str) -> str:
     match = re.fullmatch(r"(\d+(?:_\d+|_\*)?)(?:\+\d+)?", text)
     if match is None:
-        raise ValueError(text)
+        raise ValueError(f"no dependency: {text!r}")
     return match.group(1).removesuffix("_*")

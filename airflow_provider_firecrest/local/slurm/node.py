@@ -106,6 +106,7 @@ class Node:
         for line in self._process.stdout:
             self._on_event(json.loads(line))
         if not self._closing:
+            self.close()
             self._on_event({"event": "lost"})
 
     def close(self, timeout: float = 10.0) -> None:
@@ -120,6 +121,7 @@ class Node:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._reader.join(timeout)
-        if self._process.stdout is not None and not self._reader.is_alive():
+        if threading.current_thread() is not self._reader:
+            self._reader.join(timeout)
+        if self._process.stdout is not None:
             self._process.stdout.close()

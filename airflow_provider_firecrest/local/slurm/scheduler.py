@@ -266,6 +266,7 @@ class Scheduler:
             while not self._closing:
                 self._dirty = False
                 wake_at = self._schedule(time.time())
+                self._changed.notify_all()  # reasons and states may have changed: see wait_for
                 if not self._dirty:
                     self._changed.wait(None if wake_at == math.inf else max(wake_at - time.time(), 0.001))
 

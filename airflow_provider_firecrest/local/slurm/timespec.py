@@ -26,7 +26,7 @@ def parse_time_limit(text: str) -> int | None:
         return None
     match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
     if match is None:
-        raise ValueError(text)
+        raise ValueError(f"no time limit: {text!r}")
     days, *rest = match.groups()
     numbers = [int(part) for part in rest if part is not None]
     if days is not None:
@@ -55,7 +55,10 @@ def parse_begin(text: str, now: float) -> float:
     if clock := re.fullmatch(r"(\d{1,2}):(\d{2})(?::(\d{2}))?", text):
         hours, minutes, seconds = (int(part or 0) for part in clock.groups())
         return _next(today + timedelta(hours=hours, minutes=minutes, seconds=seconds), now)
-    return datetime.fromisoformat(text.upper()).timestamp()
+    try:
+        return datetime.fromisoformat(text.upper()).timestamp()
+    except ValueError:
+        raise ValueError(f"no begin time: {text!r}") from None
 
 
 def _offset(text: str) -> float:
@@ -63,7 +66,7 @@ def _offset(text: str) -> float:
         return 0.0
     match = re.fullmatch(r"\+(\d+)([a-z]*)", text)
     if match is None:
-        raise ValueError(text)
+        raise ValueError(f"no begin time: 'now{text}'")
     count, unit = match.groups()
     return float(int(count) * _UNITS[_unit_name(unit)])
 
@@ -74,7 +77,7 @@ def _unit_name(unit: str) -> str:
     for name in _UNITS:
         if name.startswith(unit.rstrip("s")) and len(unit.rstrip("s")) >= 1:
             return name
-    raise ValueError(unit)
+    raise ValueError(f"no begin time: unknown unit {unit!r}")
 
 
 def _next(moment: datetime, now: float) -> float:
