@@ -10,7 +10,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..client.errors import NotFoundError, UnavailableError
+from ..client.errors import FirecrestError
 from ..client.flow import Flow, Sleep
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def cancel_and_verify(
     job: Job | None = None
     waited, pause = 0.0, _PAUSE
     while True:
-        # Unknown is not ended, and the cancel itself went through.
-        with contextlib.suppress(NotFoundError, UnavailableError):
+        # The cancel itself went through; that one cannot look now is for the caller to read in the result.
+        with contextlib.suppress(FirecrestError):
             job = yield from api.get_job(job_id, system=system)
         if (job is not None and job.is_final) or waited >= within:
             return Cancelled(job_id, now, job)

@@ -109,7 +109,7 @@ def base_url(conn: ConnectionLike) -> str:
     host, schema = (conn.host or "").strip(), (conn.schema or "").strip()
     if not host:
         raise ConfigurationError(
-            "host: missing; it is FirecREST's URL, such as https://api.example.org/firecrest/v2."
+            "host is missing; it is FirecREST's URL, such as https://api.example.org/firecrest/v2."
         )
     protocol = schema if schema in ("http", "https") else "https"
     path = "" if schema in ("http", "https") else schema
@@ -141,9 +141,9 @@ def _auth(conn: ConnectionLike, extra: Mapping[str, Any]) -> Auth:
             auth.ApiKey(key, str(extra["api_key_header"])) if "api_key_header" in extra else auth.ApiKey(key)
         )
     if not conn.login:
-        raise ConfigurationError("login: missing; it is the client id.")
+        raise ConfigurationError("login is missing; it is the client id.")
     if not conn.password:
-        raise ConfigurationError("password: missing; it is the client secret.")
+        raise ConfigurationError("password is missing; it is the client secret.")
     auth_url = _needed(extra, "auth_url", "the token endpoint's URL")
     if urlsplit(auth_url).scheme not in ("http", "https") or not urlsplit(auth_url).hostname:
         raise ConfigurationError(f"auth_url: {auth_url!r} is not a URL.")
@@ -205,7 +205,7 @@ def _needed(extra: Mapping[str, Any], key: str, what: str) -> str:
         return value
     likely = difflib.get_close_matches(key, [each for each in extra if each not in FIELDS], n=1)
     hint = f" There is an unknown field {likely[0]!r}; is that what it should be?" if likely else ""
-    raise ConfigurationError(f"{key}: missing in extra; it is {what}.{hint}")
+    raise ConfigurationError(f"{key} is missing in extra; it is {what}.{hint}")
 
 
 def _text(extra: Mapping[str, Any], key: str) -> str | None:

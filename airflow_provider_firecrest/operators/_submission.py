@@ -72,7 +72,7 @@ def build_request(
     text, repairs = _checked_script(script_text, remote_script)
     directory = working_dir or client.settings.working_dir
     if not directory:
-        raise ConfigurationError("working_dir: missing; give it to the task or put it into the connection.")
+        raise ConfigurationError("working_dir is missing; give it to the task or put it into the connection.")
     if not directory.startswith("/"):
         # The server accepts it, and the job then fails without having run.
         raise InvalidRequestError(f"working_dir: {directory!r} is not an absolute path.")
@@ -111,7 +111,7 @@ def submit(
     system: str | None,
     log: Any,
     sleep: Callable[[float], None] = time.sleep,
-    within: float = ADOPT_WITHIN,
+    within: float | None = None,
 ) -> str:
     """Submit a job once.
 
@@ -133,7 +133,16 @@ def submit(
         log.warning(
             "The submit was not answered: %s Looking for the job by its name %r.", error, request.name
         )
-        return _adopt(client, request, before, error, system=system, log=log, sleep=sleep, within=within)
+        return _adopt(
+            client,
+            request,
+            before,
+            error,
+            system=system,
+            log=log,
+            sleep=sleep,
+            within=ADOPT_WITHIN if within is None else within,
+        )
 
 
 def _checked_script(text: str | None, remote_script: str | None) -> tuple[str | None, tuple[str, ...]]:

@@ -133,14 +133,13 @@ class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
     def execute(self, context: Context) -> Any:
         """Submit, then wait in the triggerer or here."""
         from ._results import submitted_result
-        from ._submission import submit
 
         with self.firecrest() as client:
             request = self._request(client, context)
             for repair in request.repairs:
                 self.log.warning("Repaired before the submit: %s.", repair)
             note: dict[str, Any] = {"submitted_at": time.time()}
-            job_id = submit(client, request, system=self.system, log=self.log)
+            job_id = self._submit_once(client, request)
             note |= self._written_down(client, request, job_id)
             self.started(note, context)
             self.log.info("Submitted job %s (%s) on %s.", job_id, request.name, note["system"])
@@ -172,6 +171,18 @@ class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
         if not job.succeeded:
             raise AirflowException(failure_text(client, job, note))
         return job_result(job, note)
+
+    def _submit_once(self, client: FirecrestClient, request: JobRequest) -> str:
+        from airflow.providers.common.compat.sdk import AirflowFailException
+
+        from ..client.errors import AmbiguousError
+        from ._submission import submit
+
+        try:
+            return submit(client, request, system=self.system, log=self.log)
+        except AmbiguousError as error:
+            # A retry would submit again, and there may be a job.
+            raise AirflowFailException(str(error)) from None
 
     def _request(self, client: FirecrestClient, context: Context) -> JobRequest:
         from ._submission import build_request

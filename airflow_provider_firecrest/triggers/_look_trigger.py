@@ -59,7 +59,7 @@ class LookTrigger(FirecrestTrigger):
     async def _look(self, shared: SharedClient) -> Look:
         try:
             client = await shared.get()
-            answer = await client.run(self.flow(client.api))
+            answer = await client.run(self.flow(await client.get_api()))
         except AuthenticationError:
             shared.distrust()
             raise

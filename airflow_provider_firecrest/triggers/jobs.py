@@ -138,7 +138,9 @@ class FirecrestJobTrigger(FirecrestTrigger):
             for job_id in self.job_ids:
                 self.log.info("The task was stopped by a user: cancelling job %s.", job_id)
                 try:
-                    flow = cancel_and_verify(client.api, job_id, system=self.system, within=_KILL_TIMEOUT / 2)
+                    flow = cancel_and_verify(
+                        await client.get_api(), job_id, system=self.system, within=_KILL_TIMEOUT / 2
+                    )
                     self.log.info("%s", await client.run(flow))
                 except FirecrestError as error:
                     self.log.error("Job %s could not be cancelled and may be running: %s", job_id, error)

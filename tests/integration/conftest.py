@@ -1,0 +1,116 @@
+"""Runs tasks against the local FirecREST the way Airflow does, without an Airflow:
+
+in the worker, or deferred and resumed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import import_module
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.triggers.base import BaseTrigger
+
+from tests.fixtures_local import FirecrestForTest
+
+
+@dataclass
+class TaskInstance:
+    """The part of a task instance that operators use. XComs are kept as JSON, as Airflow keeps them."""
+
+    dag_id: str = "weather"
+    task_id: str = "simulate"
+    run_id: str = "manual"
+    map_index: int = -1
+    start_date: datetime = field(default_factory=lambda: datetime.now(tz=UTC))
+    xcoms: dict[str, str] = field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = json.dumps(value)
+
+    def xcom_pull(self, task_ids: str, key: str, map_indexes: int) -> Any:
+        assert (task_ids, map_indexes) == (self.task_id, self.map_index)
+        return json.loads(self.xcoms[key]) if key in self.xcoms else None
+
+
+@dataclass
+class Run:
+    """What a task did:
+
+    its result, and, when it was deferred, its trigger and its event as they were stored.
+    """
+
+    result: Any
+    ti: TaskInstance
+    trigger: tuple[str, dict[str, Any]] | None = None
+    event: dict[str, Any] | None = None
+
+
+def revived(trigger: BaseTrigger) -> BaseTrigger:
+    """The trigger as a triggerer gets it: from its class path and its arguments as JSON."""
+    path, arguments = trigger.serialize()
+    module, name = path.rsplit(".", 1)
+    again = getattr(import_module(module), name)(**json.loads(json.dumps(arguments)))
+    assert isinstance(again, BaseTrigger)
+    return again
+
+
+def first_event(trigger: BaseTrigger) -> dict[str, Any]:
+    """Run a trigger on a loop of its own to its event, which must be plain JSON."""
+
+    async def first() -> Any:
+        events = trigger.run()
+        event = await anext(events)
+        await events.aclose()
+        return event.payload
+
+    return dict(json.loads(json.dumps(asyncio.run(first()))))
+
+
+def run_task(make: Callable[[], Any], ti: TaskInstance | None = None) -> Run:
+    """Run a task to its end;
+
+    when it defers, resume it with a fresh operator, as a new worker process would.
+    """
+    ti = ti or TaskInstance()
+    context = {"ti": ti}
+    try:
+        return Run(make().execute(context), ti)
+    except TaskDeferred as deferral:
+        event = first_event(revived(deferral.trigger))
+        # `dag.test()` drops the keyword arguments of `defer`: whatever is needed stands in the event.
+        result = make().resume_execution(deferral.method_name, {"event": event}, context)
+        return Run(result, ti, deferral.trigger.serialize(), event)
+
+
+def defer(make: Callable[[], Any], ti: TaskInstance) -> TaskDeferred:
+    """Run a task up to its deferral."""
+    with pytest.raises(TaskDeferred) as caught:
+        make().execute({"ti": ti})
+    return caught.value
+
+
+@pytest.fixture(autouse=True)
+def connection(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection ``firecrest_default`` leads to the local server."""
+    if "firecrest" not in request.fixturenames:
+        return
+    server: FirecrestForTest = request.getfixturevalue("firecrest")
+    for name, value in server.connection_env.items():
+        monkeypatch.setenv(name, value)
+
+
+def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Wait for something true, and return it."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+    return found

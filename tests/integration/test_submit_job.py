@@ -1,0 +1,313 @@
+"""A batch job as a task, from submit to result, in both ways of waiting.
+
+The scheduler's own list is the witness.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowTaskTimeout,
+    TaskDeferred,
+)
+
+from airflow_provider_firecrest.operators._deferral import XCOM_KEY
+from airflow_provider_firecrest.operators.jobs import FirecrestCancelJobOperator, FirecrestSubmitJobOperator
+from tests.fixtures_local import FirecrestForTest
+from tests.integration.conftest import Run, TaskInstance, defer, first_event, revived, run_task, until
+
+BOTH_WAYS = pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", "blocking"])
+SLEEPER = "#!/bin/bash\nsleep 300\n"
+
+
+def submit(firecrest: FirecrestForTest, **arguments: Any) -> FirecrestSubmitJobOperator:
+    defaults: dict[str, Any] = {
+        "task_id": "simulate",
+        "working_dir": str(firecrest.directory),
+        "poll_interval": 0.2,
+        "deferrable": False,
+    }
+    return FirecrestSubmitJobOperator(**{**defaults, **arguments})
+
+
+def run(firecrest: FirecrestForTest, ti: TaskInstance | None = None, **arguments: Any) -> Run:
+    return run_task(lambda: submit(firecrest, **arguments), ti)
+
+
+def scheduled(firecrest: FirecrestForTest) -> list[dict[str, Any]]:
+    """The scheduler's own list, restricted to this test's directory."""
+    return [job for job in firecrest.jobs() if job["working_dir"] == str(firecrest.directory)]
+
+
+@BOTH_WAYS
+def test_a_job_runs_and_its_result_says_how(firecrest: FirecrestForTest, deferrable: bool) -> None:
+    done = run(
+        firecrest,
+        script='#!/bin/bash\necho "wind $WIND"\nsleep 0.5\n',
+        env={"WIND": "north"},
+        deferrable=deferrable,
+    )
+
+    [job] = scheduled(firecrest)
+    assert done.result["job_id"] == job["id"]
+    assert (done.result["state"], done.result["exit_code"], done.result["signal"]) == ("COMPLETED", 0, 0)
+    assert done.result["system"] == firecrest.system
+    assert done.result["job_name"] == job["name"] == "weather.simulate"
+    assert done.result["stdout"] == str(firecrest.directory / f"slurm-{job['id']}.out")
+    assert (firecrest.directory / f"slurm-{job['id']}.out").read_text() == "wind north\n"
+    assert (done.trigger is not None) is deferrable
+
+
+@BOTH_WAYS
+def test_the_end_of_the_output_is_in_the_tasks_log(
+    firecrest: FirecrestForTest, deferrable: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(firecrest, script="#!/bin/bash\nseq 1 200\necho finished\n", deferrable=deferrable)
+    log = capsys.readouterr().out
+    assert "\n200\nfinished" in log
+    assert "\n100\n" not in log
+
+
+@BOTH_WAYS
+def test_a_failed_job_fails_the_task_with_state_exit_code_and_stderr(
+    firecrest: FirecrestForTest, deferrable: bool
+) -> None:
+    script = "#!/bin/bash\necho fine\necho 'no column named pressure' >&2\nexit 3\n"
+    with pytest.raises(AirflowException) as failure:
+        run(firecrest, script=script, stderr="errors-%j.txt", deferrable=deferrable)
+
+    assert not isinstance(failure.value, AirflowFailException), "Airflow may retry it"
+    [job] = scheduled(firecrest)
+    text = str(failure.value)
+    assert f"Job {job['id']} (weather.simulate) ended FAILED with exit code 3" in text
+    assert f"{firecrest.directory}/errors-{job['id']}.txt:\nno column named pressure" in text
+
+
+@BOTH_WAYS
+def test_an_array_is_one_result_with_its_elements(firecrest: FirecrestForTest, deferrable: bool) -> None:
+    script = "#!/bin/bash\necho part $SLURM_ARRAY_TASK_ID\nsleep 0.3\n"
+    done = run(firecrest, script=script, array="0-3", deferrable=deferrable)
+
+    assert len(scheduled(firecrest)) == 4
+    assert done.result["state"] == "COMPLETED"
+    assert [(each["task_index"], each["state"]) for each in done.result["elements"]] == [
+        (index, "COMPLETED") for index in range(4)
+    ]
+    assert done.result["stdout"].endswith("slurm-" + done.result["job_id"] + "_%a.out")
+
+
+def test_one_failed_element_fails_the_array_and_shows_that_elements_output(
+    firecrest: FirecrestForTest,
+) -> None:
+    script = '#!/bin/bash\necho "I am $SLURM_ARRAY_TASK_ID" >&2\n[ $SLURM_ARRAY_TASK_ID != 2 ]\n'
+    with pytest.raises(AirflowException, match="1 of 3 array elements failed") as failure:
+        run(firecrest, script=script, array="1-3")
+    assert str(failure.value).endswith("\nI am 2")
+
+
+def test_a_script_on_the_system_runs_and_its_output_is_found(
+    firecrest: FirecrestForTest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = firecrest.directory / "job.sbatch"
+    script.write_text("#!/bin/bash\n#SBATCH --output=here.txt\nsleep 0.5\necho from the system\n")
+    done = run(firecrest, script=None, remote_script=str(script))
+    assert done.result["stdout"] == str(firecrest.directory / "here.txt")
+    assert "from the system" in capsys.readouterr().out
+
+
+def test_the_scripts_own_name_is_the_jobs_name(firecrest: FirecrestForTest) -> None:
+    done = run(firecrest, script="#!/bin/bash\n#SBATCH -J 'icon run'\ntrue\n")
+    assert done.result["job_name"] == scheduled(firecrest)[0]["name"] == "icon run"
+
+
+def test_a_mapped_tasks_index_is_in_the_jobs_name(firecrest: FirecrestForTest) -> None:
+    done = run(firecrest, TaskInstance(map_index=7), script="#!/bin/bash\ntrue\n")
+    assert done.result["job_name"] == "weather.simulate.7"
+
+
+def test_values_that_the_server_would_cut_arrive_whole(
+    firecrest: FirecrestForTest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    env = {"LEVELS": "1000,850,500", "TITLE": 'the "big" one', "PLAIN": "x"}
+    script = '#!/bin/bash\nprintf "%s|%s|%s" "$LEVELS" "$TITLE" "$PLAIN"\n'
+    done = run(firecrest, script=script, env=env, stdout="out.txt")
+    assert (firecrest.directory / "out.txt").read_text() == '1000,850,500|the "big" one|x'
+    assert done.result["state"] == "COMPLETED"
+    assert "moved LEVELS, TITLE from env into the script" in capsys.readouterr().out
+
+
+def test_windows_line_ends_are_repaired_and_said(
+    firecrest: FirecrestForTest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(firecrest, script="#!/bin/bash\r\necho ok\r\n").result["state"] == "COMPLETED"
+    assert "Repaired before the submit: changed Windows line ends" in capsys.readouterr().out
+
+
+def test_without_waiting_the_task_ends_with_the_submit(firecrest: FirecrestForTest) -> None:
+    done = run(firecrest, script=SLEEPER, wait_for_completion=False)
+    assert done.result["state"] is None
+    [job] = scheduled(firecrest)
+    assert job["id"] == done.result["job_id"]
+    cancelled = run_task(
+        lambda: FirecrestCancelJobOperator(task_id="cancel", job_id=done.result["job_id"])
+    ).result
+    assert cancelled["jobs"][0]["cancelled"] is True
+    assert scheduled(firecrest)[0]["state"].startswith("CANCELLED")
+
+
+def test_cancelling_what_is_over_is_no_failure(firecrest: FirecrestForTest) -> None:
+    job_id = run(firecrest, script="#!/bin/bash\ntrue\n").result["job_id"]
+    done = run_task(lambda: FirecrestCancelJobOperator(task_id="cancel", job_id=[job_id])).result
+    assert done == {
+        "system": firecrest.system,
+        "jobs": [{"job_id": job_id, "cancelled": False, "state": "COMPLETED"}],
+    }
+
+
+def test_cancelling_an_unknown_job_fails_without_retry(firecrest: FirecrestForTest) -> None:
+    with pytest.raises(AirflowFailException, match="Job 999999 is not known"):
+        run_task(lambda: FirecrestCancelJobOperator(task_id="cancel", job_id="999999"))
+
+
+@BOTH_WAYS
+def test_at_the_deadline_the_job_is_cancelled_before_the_task_fails(
+    firecrest: FirecrestForTest, deferrable: bool
+) -> None:
+    started = time.monotonic()
+    with pytest.raises(AirflowTaskTimeout, match="execution_timeout is over"):
+        run(
+            firecrest,
+            script=SLEEPER,
+            execution_timeout=timedelta(seconds=2),
+            deferrable=deferrable,
+        )
+    assert time.monotonic() - started < 20
+    [job] = scheduled(firecrest)
+    assert job["state"].startswith("CANCELLED")
+
+
+def test_the_deadline_counts_from_the_start_of_the_task(firecrest: FirecrestForTest) -> None:
+    ti = TaskInstance(start_date=datetime.now(tz=UTC) - timedelta(seconds=50))
+    with pytest.raises(TaskDeferred) as deferral:
+        submit(
+            firecrest,
+            script="#!/bin/bash\ntrue\n",
+            deferrable=True,
+            execution_timeout=timedelta(seconds=60),
+        ).execute({"ti": ti})
+    deadline = deferral.value.trigger.deadline
+    assert deadline == pytest.approx(ti.start_date.timestamp() + 60)
+    assert deferral.value.timeout > timedelta(seconds=60), "Airflow's own timeout never wins"
+
+
+def test_out_of_time_without_a_triggerer_the_job_is_cancelled(firecrest: FirecrestForTest) -> None:
+    from airflow.sdk.exceptions import TaskDeferralTimeout
+
+    ti = TaskInstance()
+    defer(lambda: submit(firecrest, script=SLEEPER, deferrable=True), ti)
+    with pytest.raises(TaskDeferralTimeout):
+        submit(firecrest, script=SLEEPER, deferrable=True).resume_execution(
+            "__fail__", {"error": "Trigger timeout"}, {"ti": ti}
+        )
+    assert scheduled(firecrest)[0]["state"].startswith("CANCELLED")
+
+
+def test_a_broken_trigger_does_not_make_a_second_job(firecrest: FirecrestForTest) -> None:
+    ti = TaskInstance()
+    arguments: dict[str, Any] = {"script": "#!/bin/bash\nsleep 1\n", "deferrable": True}
+    defer(lambda: submit(firecrest, **arguments), ti)
+    result = submit(firecrest, **arguments).resume_execution(
+        "__fail__", {"error": "Trigger failure", "traceback": ["boom"]}, {"ti": ti}
+    )
+    [job] = scheduled(firecrest)
+    assert (result["job_id"], result["state"]) == (job["id"], "COMPLETED")
+
+
+def test_a_kill_in_the_worker_cancels_the_job_in_time(firecrest: FirecrestForTest) -> None:
+    task = submit(firecrest, script=SLEEPER)
+    failures: list[BaseException] = []
+
+    def execute() -> None:
+        try:
+            task.execute({"ti": TaskInstance()})
+        except AirflowException as failure:
+            failures.append(failure)
+
+    worker = threading.Thread(target=execute)
+    worker.start()
+    until(lambda: scheduled(firecrest) and scheduled(firecrest)[0]["state"] == "RUNNING")
+    until(lambda: task._running)
+
+    started = time.monotonic()
+    task.on_kill()
+    assert time.monotonic() - started < 4.5
+
+    worker.join(20)
+    assert scheduled(firecrest)[0]["state"].startswith("CANCELLED")
+    assert "CANCELLED" in str(failures[0])
+
+
+def test_the_job_is_on_record_before_the_task_is_deferred(firecrest: FirecrestForTest) -> None:
+    ti = TaskInstance()
+    deferral = defer(lambda: submit(firecrest, script="#!/bin/bash\ntrue\n", deferrable=True), ti)
+    note = ti.xcom_pull(task_ids=ti.task_id, key=XCOM_KEY, map_indexes=-1)
+    assert (note["job_id"], note["system"]) == (scheduled(firecrest)[0]["id"], firecrest.system)
+    assert note["firecrest_conn_id"] == "firecrest_default"
+    assert deferral.method_name == "execute_complete"
+
+
+def test_an_outage_of_the_api_does_not_end_a_wait(firecrest: FirecrestForTest) -> None:
+    ti = TaskInstance()
+    deferral = defer(lambda: submit(firecrest, script="#!/bin/bash\nsleep 1\n", deferrable=True), ti)
+    firecrest.fault("status", method="GET", path_regex="/jobs", times=4, status=500, body={"message": "()"})
+    event = first_event(revived(deferral.trigger))
+    assert event["status"] == "done"
+    assert event["jobs"][0]["state"] == "COMPLETED"
+
+
+class TestALostAnswer:
+    """The submit is not answered: whether the job exists decides, and nothing is submitted twice."""
+
+    def test_the_job_that_exists_is_adopted(self, firecrest: FirecrestForTest) -> None:
+        firecrest.fault("lose_answer", method="POST", path_regex="/jobs$")
+        done = run(firecrest, script="#!/bin/bash\nsleep 1\n", job_name=firecrest.directory.name)
+        [job] = scheduled(firecrest)
+        assert (done.result["job_id"], done.result["state"]) == (job["id"], "COMPLETED")
+
+    def test_an_older_job_of_the_same_name_is_not_taken_for_it(self, firecrest: FirecrestForTest) -> None:
+        name = firecrest.directory.name
+        older = run(firecrest, script=SLEEPER, job_name=name, wait_for_completion=False).result["job_id"]
+        firecrest.fault("lose_answer", method="POST", path_regex="/jobs$")
+        done = run(firecrest, script=SLEEPER, job_name=name, wait_for_completion=False)
+        jobs = {job["id"] for job in scheduled(firecrest)}
+        assert jobs == {older, done.result["job_id"]}
+        assert done.result["job_id"] != older
+        run_task(lambda: FirecrestCancelJobOperator(task_id="cancel", job_id=sorted(jobs)))
+
+    def test_an_array_is_adopted_as_one_job(self, firecrest: FirecrestForTest) -> None:
+        firecrest.fault("lose_answer", method="POST", path_regex="/jobs$")
+        script = "#!/bin/bash\nsleep 1\n"
+        done = run(firecrest, script=script, array="0-2", job_name=firecrest.directory.name)
+        assert len(scheduled(firecrest)) == 3
+        assert len(done.result["elements"]) == 3
+
+    def test_when_there_is_no_job_the_task_fails_for_good_and_says_what_to_check(
+        self, firecrest: FirecrestForTest, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("airflow_provider_firecrest.operators._submission.ADOPT_WITHIN", 2.0)
+        firecrest.fault("drop", method="POST", path_regex="/jobs$")
+        with pytest.raises(AirflowFailException) as failure:
+            run(firecrest, script="#!/bin/bash\ntrue\n", job_name="my-icon")
+        assert "Look for a job named 'my-icon' on the system (squeue, sacct)" in str(failure.value)
+        assert scheduled(firecrest) == []
+        posts = [
+            each for each in firecrest.requests() if each["method"] == "POST" and "/jobs" in each["path"]
+        ]
+        assert len(posts) == 1
