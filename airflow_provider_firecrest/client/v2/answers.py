@@ -43,13 +43,19 @@ _SLURM_OUTAGE = re.compile(
     re.IGNORECASE,
 )
 _QUOTA = re.compile(
-    r"\bQOS(?:Max|Grp|Min)\w*|\bAssoc(?:Max|Grp)\w*|MaxSubmitJob|accounting/QOS policy|Disk quota exceeded",
+    r"\bQOS(?:Max|Grp|Min)\w*|\bAssoc(?:Max|Grp)\w*|MaxSubmitJob|accounting/QOS policy"
+    r"|Disk quota exceeded|No space left on device",
     re.IGNORECASE,
 )
 _DENIED = re.compile(r"permission denied|operation not permitted|Access/permission denied", re.IGNORECASE)
-_EXISTS = re.compile(r"File exists", re.IGNORECASE)
+_EXISTS = re.compile(r"File exists|already exists", re.IGNORECASE)
 _MISSING = re.compile(r"No such file or directory", re.IGNORECASE)
-_UNHEALTHY = "is unhealthy"
+_NO_SSH_LOGIN = "No SSH credentials found"
+# The server's words when it got nowhere: its own health check forbade it, nobody listens at the login node
+# (the submit is always the last command there), or the object store, which is asked first, is away.
+_NOTHING_DONE = re.compile(
+    r"is unhealthy|^\(111, 'Connection refused'\)$|Could not connect to the endpoint URL"
+)
 
 
 def error_of(request: Request, response: Response) -> FirecrestError | None:
@@ -59,15 +65,17 @@ def error_of(request: Request, response: Response) -> FirecrestError | None:
         "ambiguous".
     :param response: the answer.
     """
-    if 200 <= response.status < 300:
+    if 200 <= response.status < 300 and not _is_page(response):
         return None
     words, answered = _words(response)
     details: dict[str, Any] = {
         "method": request.method,
         "path": request.path,
         "status": response.status,
-        "server_message": words,
+        "server_message": _tool_words(words),
     }
+    if response.status < 300:
+        return _page_for_success(request, details)
     if response.status >= 500:
         return _server_error(request, response, words, answered, details)
     return _client_error(request, response, words, answered, details)
@@ -78,7 +86,8 @@ def _client_error(
 ) -> FirecrestError:
     status = response.status
     if 300 <= status < 400:
-        where = response.headers.get("location", "elsewhere")
+        # A login page's address carries the state of the login in its query.
+        where = response.headers.get("location", "elsewhere").split("?", 1)[0]
         return ProtocolError(
             f"The server redirects to {where}; put the final address into the connection's host.", **details
         )
@@ -87,6 +96,8 @@ def _client_error(
     if status == 403:
         if _QUOTA.search(words):
             return QuotaError("A limit of the scheduler is reached.", **details)
+        if _EXISTS.search(words):
+            return ConflictError(_tool_words(words), **details)
         return PermissionDeniedError("FirecREST says this account may not do that.", **details)
     if status == 404:
         if not answered:
@@ -125,8 +136,10 @@ def _server_error(
         return InvalidRequestError(
             "The server could not read its own tool's answer; the path has an odd name.", **details
         )
-    surely_not_done = answered and _UNHEALTHY in words
-    if request.kind is Kind.CREATE and not surely_not_done:
+    if _NO_SSH_LOGIN in words:
+        return PermissionDeniedError("FirecREST has no login for this user on the system.", **details)
+    nothing_done = answered and _NOTHING_DONE.search(words)
+    if request.kind is Kind.CREATE and not nothing_done:
         return AmbiguousError("The server failed; what was asked may have happened.", **details)
     return UnavailableError(
         "FirecREST or a service behind it is down.", retry_after=server_delay(response.headers), **details
@@ -144,11 +157,23 @@ def _slurm_refusal(stderr: str, details: dict[str, Any]) -> FirecrestError:
 
 def _tool_failure(stderr: str, details: dict[str, Any]) -> FirecrestError:
     details["server_message"] = stderr
+    if _QUOTA.search(stderr):
+        return QuotaError("A limit of the file system is reached.", **details)
     if _MISSING.search(stderr):
         return NotFoundError(stderr, **details)
     if _DENIED.search(stderr):
         return PermissionDeniedError("The file system refuses.", **details)
     return InvalidRequestError("The command on the system failed.", **details)
+
+
+def _is_page(response: Response) -> bool:
+    """FirecREST never answers with a web page; a login or maintenance page in front of it does, to all."""
+    return response.headers.get("content-type", "").lower().startswith("text/html")
+
+
+def _page_for_success(request: Request, details: dict[str, Any]) -> FirecrestError:
+    cls = AmbiguousError if request.kind is Kind.CREATE else ProtocolError
+    return cls("A web page came instead of FirecREST's answer.", **details)
 
 
 def _words(response: Response) -> tuple[str, bool]:
@@ -165,12 +190,7 @@ def _words(response: Response) -> tuple[str, bool]:
         return str(body)[:200], False
     fields = (body.get("data") or {}).get("fields") if isinstance(body.get("data"), dict) else None
     if fields:
-        named = (
-            f"{each.get('location')}.{each.get('name')}: {each.get('message')}"
-            for each in fields
-            if isinstance(each, dict)
-        )
-        return "; ".join(named), True
+        return "; ".join(_field(each) for each in fields if isinstance(each, dict)), True
     message = (
         body.get("message")
         or body.get("error_description")
@@ -179,6 +199,11 @@ def _words(response: Response) -> tuple[str, bool]:
         or ""
     )
     return str(message).strip(), "errorType" in body
+
+
+def _field(problem: dict[str, Any]) -> str:
+    place = ".".join(str(problem[key]) for key in ("location", "name") if problem.get(key) is not None)
+    return f"{place}: {problem.get('message')}"
 
 
 def _tool_words(words: str) -> str:
