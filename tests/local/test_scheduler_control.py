@@ -58,6 +58,20 @@ def test_a_job_that_ignores_sigterm_is_killed_and_keeps_its_cpu_until_then(site:
     assert site.task(next_job)["start_time"] >= site.task(job_id)["end_time"] + 0.3
 
 
+def test_a_cancellation_right_after_the_start_reaches_the_job(tmp_path: Path) -> None:
+    # With this long to wait for SIGKILL, a lost SIGTERM shows.
+    site = Site(tmp_path / "patient", cpus=2, kill_wait=600)
+    try:
+        for _ in range(20):
+            job_id = site.submit("sleep 300")
+            site.wait(job_id, "RUNNING")
+            _cancel(site, job_id)
+            site.wait(job_id)
+            assert site.task(job_id)["state"] == "CANCELLED"
+    finally:
+        site.scheduler.close()
+
+
 def test_pending_jobs_are_cancelled_without_ever_having_run(site: Site) -> None:
     job_id = site.submit("true", directives="--hold")
     _cancel(site, job_id)

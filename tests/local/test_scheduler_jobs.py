@@ -219,6 +219,14 @@ def test_hundreds_of_jobs_are_cheap(site: Site) -> None:
     assert len(sacct(site.scheduler, Filter(user="fireuser"))) == 300
 
 
+def test_a_large_array_is_cheap(site: Site) -> None:
+    began = time.monotonic()
+    array = site.submit("true", directives="--array=0-499;-o /dev/null")
+    site.wait(array)
+    assert {task["state"] for task in site.tasks(array)} == {"COMPLETED"}
+    assert time.monotonic() - began < 20
+
+
 @pytest.mark.parametrize(
     ("directives", "text"),
     [

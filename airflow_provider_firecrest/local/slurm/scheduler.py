@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -274,13 +275,16 @@ class Scheduler:
         """One pass over everything that has not ended; returns when the next one is due without a change."""
         self._active = [task for task in self._active if not task.ended or task.occupying]
         wake_at = self._runner.enforce_limits(self._active, now)
-        used = sum(task.submission.cpus for task in self._active if task.occupying)
-        free = self.config.cpus - used
+        occupying = [task.submission for task in self._active if task.occupying]
+        free = self.config.cpus - sum(job.cpus for job in occupying)
+        running = Counter(job.job_id for job in occupying)
         full_partitions: set[str] = set()
         for task in self._active:
             if task.state is not State.PENDING or task.occupying:
                 continue
-            if self._must_wait(task, now):
+            if task.reason == "Priority" and not task.held and task.submission.partition in full_partitions:
+                continue  # nothing has changed for it, and there may be a thousand like it
+            if self._must_wait(task, now, running[task.submission.job_id]):
                 if task.reason == "BeginTime":
                     wake_at = min(wake_at, task.not_before)
             elif task.submission.partition in full_partitions:
@@ -291,12 +295,12 @@ class Scheduler:
                 task.wait_for("Resources")
             else:
                 free -= task.submission.cpus
+                running[task.submission.job_id] += 1
                 self._registry.number(task)
                 self._runner.start(task, now)
         return wake_at
 
-    def _must_wait(self, task: Task, now: float) -> bool:
-        running = sum(1 for other in self._active if other.submission is task.submission and other.occupying)
+    def _must_wait(self, task: Task, now: float, running: int) -> bool:
         reason = queue.waiting_reason(task, now, self.config, self._remembered, self._active, running)
         if reason not in queue.NOT_ELIGIBLE and task.eligible_time is None:
             task.eligible_time = now
