@@ -58,7 +58,7 @@ def build_request(
     default_name: str,
     working_dir: str | None,
     array: str | None,
-    env: Mapping[str, str] | None,
+    env: Mapping[str, Any] | None,
     **options: Any,
 ) -> JobRequest:
     """Check what an operator was given, and repair what can be repaired.
@@ -76,12 +76,13 @@ def build_request(
     if not directory.startswith("/"):
         # The server accepts it, and the job then fails without having run.
         raise InvalidRequestError(f"working_dir: {directory!r} is not an absolute path.")
-    text = _with_array(text, array)
+    text = _with_array(text, None if array is None else str(array))
+    env = {key: _number_as_text(value) for key, value in (env or {}).items()}
     found = script.directives(text) if text is not None else {}
-    name = script.check_job_name(job_name or found.get("job-name") or safe_name(default_name))
+    name = script.check_job_name(str(job_name or "") or found.get("job-name") or safe_name(default_name))
     whole, sendable = script.fold_env(text, env)
-    if len(sendable) < len(env or {}):
-        moved = ", ".join(each for each in env or {} if each not in sendable)
+    if len(sendable) < len(env):
+        moved = ", ".join(each for each in env if each not in sendable)
         repairs = (*repairs, f"moved {moved} from env into the script (FirecREST would cut the value)")
     out, err = _streams(text, directory, found, options)
     given = {key: value for key, value in options.items() if value is not None and value != ""}
@@ -95,6 +96,11 @@ def build_request(
         stderr=err,
         repairs=repairs,
     )
+
+
+def _number_as_text(value: Any) -> Any:
+    """Templates rendered as native objects make numbers of texts such as "4"."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def safe_name(name: str) -> str:

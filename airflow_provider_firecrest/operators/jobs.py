@@ -7,9 +7,10 @@ loaded when a task runs.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
@@ -78,7 +79,10 @@ class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
         "system",
         "firecrest_conn_id",
     )
-    template_ext: Sequence[str] = _SCRIPT_FILES
+    # Airflow's own way (template_ext) takes text ending in ".sh" in *any* field for a local file, a
+    # remote_script and a script whose last line is "./run.sh" among it. So the one field that can be a file
+    # is looked after here.
+    template_ext: Sequence[str] = ()
     template_fields_renderers = {"script": "bash", "env": "json"}  # noqa: RUF012 (Airflow's own form)
     ui_color = "#dbe7f5"
 
@@ -110,7 +114,7 @@ class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
         if (script is None) == (remote_script is None):
             given = "neither is given" if script is None else "both are given"
             raise ValueError(f"script, remote_script: {given}; give one.")
-        self.script = _text_not_file(script)
+        self.script = script
         self.remote_script = remote_script
         self.working_dir = working_dir
         self.job_name = job_name
@@ -129,6 +133,14 @@ class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
         self.poll_interval = poll_interval
         self.cancel_on_kill = cancel_on_kill
         self.deferrable = default_deferrable() if deferrable is None else deferrable
+
+    def prepare_template(self) -> None:
+        """Put a script file's text in place of its name, as Airflow does it, when the DAG is parsed."""
+        if _names_a_file(self.script) and "{" not in str(self.script):
+            env = self.get_template_env()
+            # A file that is missing is told when the task runs, not to everybody who parses the DAG.
+            with contextlib.suppress(Exception):
+                self.script = cast(Any, env.loader).get_source(env, str(self.script).strip())[0]
 
     def execute(self, context: Context) -> Any:
         """Submit, then wait in the triggerer or here."""
@@ -172,6 +184,23 @@ class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
             raise AirflowException(failure_text(client, job, note))
         return job_result(job, note)
 
+    def _script_text(self, context: Context) -> str | None:
+        """Return the script;
+
+        where a template or a mapping made the name of a file of it, that file, rendered.
+        """
+        if not _names_a_file(self.script):
+            return self.script
+        from ..client.errors import InvalidRequestError
+
+        name = str(self.script).strip()
+        try:
+            text: str = self.get_template_env().get_template(name).render(context)
+        except Exception as error:
+            # Whatever Jinja says of a file it cannot find, read or render.
+            raise InvalidRequestError(f"script: the file {name!r} cannot be used: {error}.") from None
+        return text
+
     def _submit_once(self, client: FirecrestClient, request: JobRequest) -> str:
         from airflow.providers.common.compat.sdk import AirflowFailException
 
@@ -191,7 +220,7 @@ class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
         index = getattr(ti, "map_index", -1)
         return build_request(
             client,
-            script_text=self.script,
+            script_text=self._script_text(context),
             remote_script=self.remote_script,
             job_name=self.job_name,
             default_name=f"{ti.dag_id}.{ti.task_id}"
@@ -286,12 +315,6 @@ class FirecrestCancelJobOperator(FirecrestMixin, BaseOperator):
             return {"system": self.system or client.system, "jobs": jobs}
 
 
-def _text_not_file(script: Any) -> Any:
-    """Keep Airflow from looking for a file: it takes any text that ends in ``.sh`` for the name of a
-    template.
-
-    A file name has no line breaks; a script that ends in "./run.sh" gets one more.
-    """
-    if isinstance(script, str) and "\n" in script and script.endswith(_SCRIPT_FILES):
-        return script + "\n"
-    return script
+def _names_a_file(script: Any) -> bool:
+    """True for the name of a script file; a script itself has line breaks."""
+    return isinstance(script, str) and "\n" not in script and script.strip().endswith(_SCRIPT_FILES)

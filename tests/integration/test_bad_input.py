@@ -41,6 +41,10 @@ def posts(firecrest: FirecrestForTest) -> list[str]:
     [
         ({"script": "  \n"}, "script: empty."),
         (
+            {"script": "nowhere.sbatch"},
+            "script: the file 'nowhere.sbatch' cannot be used: no loader for this environment specified.",
+        ),
+        (
             {"script": "echo hello\n"},
             "script: the first line must name an interpreter, for example '#!/bin/bash -l';"
             " it is 'echo hello'. Slurm refuses such a script.",
@@ -67,7 +71,7 @@ def posts(firecrest: FirecrestForTest) -> list[str]:
             "env: LEVELS holds a comma, a quote or another character that FirecREST loses,"
             " and a script on the system cannot be given an export line. Set it inside the script.",
         ),
-        ({"script": SCRIPT, "env": {"N": 4}}, "env: N is int, not text; write str(4)."),
+        ({"script": SCRIPT, "env": {"N": [4]}}, "env: N is list, not text; write str([4])."),
         ({"script": SCRIPT, "env": {"1A": "x"}}, "env: '1A' is not a variable name."),
         ({"script": SCRIPT, "working_dir": "run"}, "working_dir: 'run' is not an absolute path."),
         (

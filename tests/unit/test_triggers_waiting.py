@@ -1,0 +1,179 @@
+"""When to ask again, which failures to wait through, and what an answer means. Time is a number here."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_firecrest.client import errors
+from airflow_provider_firecrest.client.models import Job, JobElement
+from airflow_provider_firecrest.triggers._polling import REFUSALS_TOLERATED, Patience
+from airflow_provider_firecrest.triggers._watch import LOST_AFTER, LOST_ANSWERS, JobWatch
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def patience(clock: Clock, deadline: float | None = None) -> Patience:
+    return Patience(30, deadline, clock=clock)
+
+
+def test_it_asks_quickly_at_first_and_at_the_interval_later(clock: Clock) -> None:
+    waiting = patience(clock)
+    assert waiting.answered(changed=True) == pytest.approx(5, rel=0.11)
+    clock.now += 60
+    assert waiting.answered(changed=False) == pytest.approx(15, rel=0.11)
+    clock.now += 3600
+    assert waiting.answered(changed=False) == pytest.approx(30, rel=0.11)
+    assert waiting.answered(changed=True) == pytest.approx(5, rel=0.11), "news make it quick again"
+
+
+def test_two_pauses_are_not_the_same(clock: Clock) -> None:
+    waiting = patience(clock)
+    assert len({waiting.answered(changed=False) for _ in range(10)}) > 1
+
+
+def test_no_pause_passes_the_deadline(clock: Clock) -> None:
+    waiting = patience(clock, deadline=1003.0)
+    assert waiting.answered(changed=False) == 3.0
+    clock.now = 1003.0
+    assert waiting.expired
+    assert waiting.failed(errors.UnavailableError("down")) == 0.0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.UnavailableError("down"),
+        errors.RequestTimeoutError("slow"),
+        errors.CommandTimeoutError("slow"),
+        errors.RateLimitError("slower"),
+        errors.QuotaError("full"),
+        errors.AmbiguousError("lost"),
+        errors.ProtocolError("html"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_outage_is_waited_through_however_long_it_takes(
+    clock: Clock, error: errors.FirecrestError
+) -> None:
+    waiting = patience(clock)
+    for _ in range(500):
+        clock.now += max(1.0, waiting.failed(error))
+    assert clock.now > 1000 + 3600
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.AuthenticationError("no"),
+        errors.PermissionDeniedError("no"),
+        errors.NotFoundError("no"),
+        errors.InvalidRequestError("no"),
+        errors.ConfigurationError("no"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_refusal_is_tolerated_for_minutes_then_raised(clock: Clock, error: errors.FirecrestError) -> None:
+    waiting = patience(clock)
+    waiting.failed(error)
+    clock.now += REFUSALS_TOLERATED - 1
+    waiting.failed(error)
+    clock.now += 1
+    with pytest.raises(type(error)):
+        waiting.failed(error)
+
+
+@pytest.mark.parametrize("between", ["answer", "outage"])
+def test_only_refusals_without_anything_between_add_up(clock: Clock, between: str) -> None:
+    waiting = patience(clock)
+    for _ in range(5):
+        waiting.failed(errors.AuthenticationError("no"))
+        clock.now += REFUSALS_TOLERATED - 1
+        waiting.answered(False) if between == "answer" else waiting.failed(errors.UnavailableError("down"))
+        clock.now += 10
+
+
+def test_the_servers_own_delay_is_obeyed(clock: Clock) -> None:
+    error = errors.RateLimitError("slower", retry_after=240.0)
+    assert patience(clock).failed(error) == 240.0
+
+
+def test_failures_slow_it_down(clock: Clock) -> None:
+    waiting = patience(clock)
+    pauses = [waiting.failed(errors.UnavailableError("down")) for _ in range(8)]
+    assert pauses[0] < 6
+    assert 25 < pauses[-1] <= 33
+
+
+def job(state: str, job_id: str = "1", **fields: object) -> Job:
+    return Job(job_id, "icon", state, **fields)  # type: ignore[arg-type]
+
+
+def test_changes_are_told_once(clock: Clock) -> None:
+    watch = JobWatch(["1"], clock=clock)
+    assert watch.observe({"1": job("PENDING", state_reason="Priority")}) == [
+        "Job 1 (icon): PENDING (Priority)"
+    ]
+    assert watch.observe({"1": job("PENDING", state_reason="Priority")}) == []
+    assert watch.observe({"1": job("RUNNING", nodes="nid1", elapsed=5)}) == ["Job 1 (icon): RUNNING on nid1"]
+    assert watch.observe({"1": job("RUNNING", nodes="nid1", elapsed=9)}) == []
+    assert not watch.done
+    watch.observe({"1": job("COMPLETED")})
+    assert watch.done
+
+
+def test_the_elements_of_an_array_are_counted(clock: Clock) -> None:
+    elements = (JobElement(0, "1_0", "COMPLETED"), JobElement(1, "1_1", "RUNNING"))
+    [line] = JobWatch(["1"], clock=clock).observe({"1": job("RUNNING", elements=elements, waiting=2)})
+    assert line == "Job 1 (icon): RUNNING, 1 of 4 elements ended"
+
+
+def test_unknown_is_not_ended(clock: Clock) -> None:
+    watch = JobWatch(["1"], submitted_at=clock.now, clock=clock)
+    for _ in range(LOST_ANSWERS):
+        watch.observe({})
+    clock.now += LOST_AFTER
+    watch.observe({})
+    assert not watch.done, "the minute after the submit does not count"
+    clock.now += 60
+    assert watch.lost == ["1"]
+    assert watch.done
+
+
+def test_few_answers_prove_nothing_however_long_the_time(clock: Clock) -> None:
+    watch = JobWatch(["1"], clock=clock)
+    watch.observe({})
+    clock.now += 10 * LOST_AFTER
+    for _ in range(LOST_ANSWERS - 2):
+        watch.observe({})
+    assert watch.lost == []
+    watch.observe({})
+    assert watch.lost == ["1"]
+
+
+def test_a_job_seen_again_was_not_lost(clock: Clock) -> None:
+    watch = JobWatch(["1"], clock=clock)
+    for _ in range(LOST_ANSWERS):
+        watch.observe({})
+    clock.now += LOST_AFTER - 1
+    watch.observe({"1": job("RUNNING")})
+    clock.now += 2
+    watch.observe({})
+    assert watch.lost == []
+
+
+def test_a_requeued_job_is_waited_for_again(clock: Clock) -> None:
+    watch = JobWatch(["1", "2"], clock=clock)
+    watch.observe({"1": job("RUNNING"), "2": job("COMPLETED", "2")})
+    watch.observe({"1": job("PENDING"), "2": job("COMPLETED", "2")})
+    assert watch.pending == ["1"]
