@@ -42,6 +42,11 @@ def ops_download_limit(max_ops_file_size: int) -> int:
     return max(groups * 3, 0)
 
 
+def direct_download_limit(generation: int, max_ops_file_size: int) -> int:
+    """Return the largest file, in bytes, that a direct download carries: v1 keeps what it says, v2 does not."""
+    return ops_download_limit(max_ops_file_size) if generation == 2 else max_ops_file_size
+
+
 def view_size_limit(max_ops_file_size: int) -> int:
     """Return the largest `size`, in bytes, that `ops/view` accepts on any file."""
     return max_ops_file_size // 2 - 1

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from .download import get_object
 from .files import atomic_target, sha256_of
+from .form import post_object
 from .options import Progress, Staged, StagingOptions, TransferCancelledError
 from .redaction import guard_logs
 from .upload import put_object
@@ -27,6 +28,7 @@ __all__ = [
     "TransferCancelledError",
     "atomic_target",
     "get_object",
+    "post_object",
     "put_object",
     "sha256_of",
 ]

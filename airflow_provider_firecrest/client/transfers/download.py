@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .. import limits, paths, staging, states
-from ..errors import ConflictError, IntegrityError, InvalidRequestError, NotFoundError, TransferFailedError
+from .. import limits, paths, staging
+from ..errors import ConflictError, FirecrestError, IntegrityError, InvalidRequestError, NotFoundError
 from ..models import Job, TransferJob
 from ..sync_client import FirecrestClient
 from . import proof
@@ -47,10 +47,11 @@ class StagedDownload:
     target: str
     size: int
     system: str
-    job_id: str
-    output_log: str
-    error_log: str
-    url: str = field(repr=False)
+    job_id: str | None = None
+    output_log: str = ""
+    error_log: str = ""
+    task_id: str | None = None
+    url: str | None = field(default=None, repr=False)
     mtime: int | None = None
     account: str | None = None
     verify_checksum: bool = True
@@ -66,8 +67,10 @@ class StagedDownload:
         return cls(**values)
 
     @property
-    def transfer(self) -> TransferJob:
-        """The server's job."""
+    def transfer(self) -> TransferJob | None:
+        """The server's job, or None on FirecREST v1."""
+        if self.job_id is None:
+            return None
         return TransferJob(self.job_id, self.system, "", self.output_log, self.error_log)
 
 
@@ -99,7 +102,7 @@ def plan_download(
     """
     check_if_exists(if_exists)
     info = client.system_info(system=system)
-    paths.check(source, paths.OPS, field="source_path")
+    paths.check(source, client.api.rules.ops, field="source_path")
     check_remote(source, info, field="source_path")
     local = local_target(target, source)
     try:
@@ -108,10 +111,10 @@ def plan_download(
         raise NotFoundError(f"source_path: there is no file {source} on {info.name}.") from None
     if found.is_dir:
         raise InvalidRequestError(f"source_path: {source} on {info.name} is a directory; name a file.")
-    direct = found.size <= limits.ops_download_limit(info.max_ops_file_size)
+    direct = found.size <= limits.direct_download_limit(client.api.generation, info.max_ops_file_size)
     if not direct:
         staged_method(info)
-        paths.check(source, paths.STAGED_DOWNLOAD, field="source_path")
+        paths.check(source, client.api.rules.staged_download, field="source_path")
     plan = DownloadPlan(
         source=source,
         target=local,
@@ -162,18 +165,24 @@ def stage_download(client: FirecrestClient, plan: DownloadPlan) -> StagedDownloa
     :endpoint: POST .../transfer/download
     """
     ticket = client.transfer_download(plan.source, account=plan.account, system=plan.system)
-    return StagedDownload(
+    staged = StagedDownload(
         source=plan.source,
         target=str(plan.target),
         size=plan.size,
         system=plan.system,
+        mtime=plan.mtime,
+        account=plan.account,
+        verify_checksum=plan.verify_checksum,
+    )
+    if isinstance(ticket, str):
+        # v1 hands out the URL at the end of its task; until then there is no secret to carry.
+        return replace(staged, task_id=ticket)
+    return replace(
+        staged,
         job_id=ticket.transfer.job_id,
         output_log=ticket.transfer.output_log,
         error_log=ticket.transfer.error_log,
         url=ticket.url,
-        mtime=plan.mtime,
-        account=plan.account,
-        verify_checksum=plan.verify_checksum,
     )
 
 
@@ -195,14 +204,12 @@ def finish_download(
     :endpoint: GET .../ops/tail (logs), the presigned URL, GET .../ops/stat, GET .../ops/checksum
     """
     started = time.monotonic()
-    job = job or client.get_job(staged.job_id, system=staged.system)
-    output, evidence = proof.job_evidence(client, staged.transfer, job.state)
-    if states.outcome(job.state) is not states.Outcome.SUCCEEDED or _DONE not in output:
-        raise TransferFailedError(f"Staging {staged.source} failed. {evidence}", transfer=staged.transfer)
+    proof.end_of_transfer(client, staged, job, what=f"Staging {staged.source}", success=_DONE)
+    url = staged.url or client.download_url(str(staged.task_id))
     target = Path(staged.target)
     with staging.atomic_target(target) as temporary:
         got = staging.get_object(
-            staged.url,
+            url,
             temporary,
             size=staged.size,
             options=staging.StagingOptions(verify=client.settings.verify),
@@ -218,6 +225,8 @@ def finish_download(
             staged.account,
             staged.verify_checksum,
         )
+    if staged.task_id is not None:
+        _quietly_invalidate(client, staged.task_id)
     return TransferResult(
         staged.source,
         staged.target,
@@ -228,6 +237,13 @@ def finish_download(
         staged.job_id,
         staged.seconds + time.monotonic() - started,
     )
+
+
+def _quietly_invalidate(client: FirecrestClient, task_id: str) -> None:
+    try:
+        client.invalidate(task_id)
+    except FirecrestError as error:
+        logger.info("FirecREST was not told that the staged file is not needed any more: %s", error.message)
 
 
 def _existing(client: FirecrestClient, plan: DownloadPlan, if_exists: IfExists) -> DownloadPlan:

@@ -168,7 +168,7 @@ def staged_instead(client: FirecrestClient, plan: AnyPlan) -> AnyPlan:
     """
     staged_method(client.system_info(system=plan.system))
     if isinstance(plan, UploadPlan):
-        paths.check(plan.target, paths.STAGED_UPLOAD, field="target_path")
+        paths.check(plan.target, client.api.rules.staged_upload, field="target_path")
     else:
-        paths.check(plan.source, paths.STAGED_DOWNLOAD, field="source_path")
+        paths.check(plan.source, client.api.rules.staged_download, field="source_path")
     return replace(plan, way="staged")

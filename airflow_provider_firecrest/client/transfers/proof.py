@@ -9,6 +9,7 @@ import logging
 import shlex
 import time
 import uuid
+from typing import Protocol
 
 from .. import limits, paths
 from ..errors import (
@@ -19,8 +20,9 @@ from ..errors import (
     NotFoundError,
     TransferFailedError,
 )
-from ..models import FileStat, TransferJob
+from ..models import FileStat, Job, TransferJob
 from ..sync_client import FirecrestClient
+from ..v1.tasks import Task
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 
@@ -63,14 +65,14 @@ def remote_sha256(
         large for the five
         seconds of that call, a batch job running sha256sum.
     """
-    if paths.can_carry(path, paths.CHECKSUM):
+    if paths.can_carry(path, client.api.rules.checksum):
         try:
             return client.checksum(path, system=system)
         except CommandTimeoutError:
             logger.info("%s is too large for the checksum call; computing its SHA-256 in a batch job.", path)
             return _checksum_by_job(client, path, system, account)
     limit = client.system_info(system=system).max_ops_file_size
-    if size <= limits.ops_download_limit(limit):
+    if size <= limits.direct_download_limit(client.api.generation, limit):
         return hashlib.sha256(client.download(path, system=system)).hexdigest()
     return _checksum_by_job(client, path, system, account)
 
@@ -118,6 +120,52 @@ def prove(
             f"{path} on {system} has SHA-256 {digest} instead of {sha256}. {evidence}".strip(),
             transfer=transfer,
         )
+
+
+class Staged(Protocol):
+    """What both directions' staged transfers have in common."""
+
+    @property
+    def system(self) -> str: ...
+    @property
+    def job_id(self) -> str | None: ...
+    @property
+    def task_id(self) -> str | None: ...
+    @property
+    def transfer(self) -> TransferJob | None: ...
+
+
+def end_of_transfer(
+    client: FirecrestClient, staged: Staged, job: Job | None, *, what: str, success: str
+) -> str:
+    """Check what the server says about the end of a staged transfer. Its "yes" proves nothing, its "no" is
+    believed.
+
+    :param client: the client.
+    :param staged: the transfer; the server's job or task must be over.
+    :param job: the server's job in its final state; None asks for it.
+    :param what: the transfer in words, for the error.
+    :param success: the line that v2's job writes at a good end.
+    :returns: what the server said, for later errors.
+    :raises TransferFailedError: it failed.
+    """
+    if staged.task_id is not None:
+        task = client.task(staged.task_id)
+        if not task.succeeded:
+            raise TransferFailedError(f"{what} failed. {_task_evidence(task)}")
+        return _task_evidence(task)
+    job = job or client.get_job(str(staged.job_id), system=staged.system)
+    transfer = staged.transfer
+    output, evidence = job_evidence(client, transfer, job.state) if transfer else ("", "")
+    if not job.succeeded or success not in output:
+        raise TransferFailedError(f"{what} failed. {evidence}", transfer=transfer)
+    return evidence
+
+
+def _task_evidence(task: Task) -> str:
+    said = f"FirecREST's task {task.task_id} ended with {task.status} ({task.meaning})."
+    reason = task.reason
+    return f"{said} It says: {reason}" if reason else said
 
 
 def job_evidence(client: FirecrestClient, transfer: TransferJob, state: str) -> tuple[str, str]:

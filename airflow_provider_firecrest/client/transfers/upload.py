@@ -17,16 +17,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import paths, staging, states
+from .. import paths, staging
 from ..errors import (
     ConflictError,
     FirecrestError,
     IntegrityError,
     InvalidRequestError,
     NotFoundError,
-    TransferFailedError,
 )
-from ..models import FileStat, Job, System, TransferJob
+from ..models import FileStat, FormTicket, Job, System, TransferJob, UploadTicket
 from ..sync_client import FirecrestClient
 from . import proof
 from .plan import (
@@ -51,9 +50,12 @@ _DONE = "File was successfully downloaded"
 
 @dataclass(frozen=True)
 class StagedUpload:
-    """An upload whose bytes are in the object store and whose job writes the file; holds no URL.
+    """An upload whose bytes are in the object store and which the server writes to the file system; holds
+    no URL.
 
     :ivar sha256: digest of the bytes sent.
+    :ivar job_id: the server's job that writes the file (FirecREST v2).
+    :ivar task_id: the server's task that does so (FirecREST v1).
     """
 
     source: str
@@ -61,9 +63,10 @@ class StagedUpload:
     size: int
     sha256: str
     system: str
-    job_id: str
-    output_log: str
-    error_log: str
+    job_id: str | None = None
+    output_log: str = ""
+    error_log: str = ""
+    task_id: str | None = None
     account: str | None = None
     verify_checksum: bool = True
     seconds: float = 0.0
@@ -78,8 +81,10 @@ class StagedUpload:
         return cls(**values)
 
     @property
-    def transfer(self) -> TransferJob:
-        """The server's job."""
+    def transfer(self) -> TransferJob | None:
+        """The server's job, or None on FirecREST v1."""
+        if self.job_id is None:
+            return None
         return TransferJob(self.job_id, self.system, "", self.output_log, self.error_log)
 
 
@@ -116,11 +121,11 @@ def plan_upload(
     size = check_local_source(source)
     info = client.system_info(system=system)
     wanted = paths.join(target, source.name) if target.endswith("/") else target
-    paths.check(wanted, paths.OPS, field="target_path")
+    paths.check(wanted, client.api.rules.ops, field="target_path")
     check_remote(wanted, info, field="target_path")
     wanted, there = _resolve(client, wanted, source.name, info)
     plan = UploadPlan(source, wanted, size, "direct", info.name, account or client.account, verify_checksum)
-    plan = replace(plan, way=_way(plan, info))
+    plan = replace(plan, way=_way(plan, info, client.api.rules))
     if there is None:
         return plan
     return _existing(client, plan, there, if_exists)
@@ -172,23 +177,18 @@ def stage_upload(
     """
     started = time.monotonic()
     ticket = client.transfer_upload(plan.target, plan.size, account=plan.account, system=plan.system)
-    if on_start is not None:
-        on_start(ticket.transfer)
+    transfer = ticket.transfer if isinstance(ticket, UploadTicket) else None
+    if on_start is not None and transfer is not None:
+        on_start(transfer)
     try:
-        sent = staging.put_object(
-            plan.source,
-            ticket.part_urls,
-            ticket.complete_url,
-            ticket.part_size,
-            options=staging.StagingOptions(verify=client.settings.verify),
-            progress=progress,
-        )
+        sent = _send(client, plan, ticket, progress)
         if sent.size != plan.size:
             raise InvalidRequestError(
                 f"source_path: {plan.source} changed its size while it was being uploaded."
             )
     except BaseException:
-        _quietly_cancel(client, ticket.transfer.job_id, plan.system)
+        if transfer is not None:
+            _quietly_cancel(client, transfer.job_id, plan.system)
         raise
     return StagedUpload(
         source=str(plan.source),
@@ -196,12 +196,32 @@ def stage_upload(
         size=plan.size,
         sha256=sent.sha256,
         system=plan.system,
-        job_id=ticket.transfer.job_id,
-        output_log=ticket.transfer.output_log,
-        error_log=ticket.transfer.error_log,
+        job_id=transfer.job_id if transfer else None,
+        output_log=transfer.output_log if transfer else "",
+        error_log=transfer.error_log if transfer else "",
+        task_id=ticket.task_id if isinstance(ticket, FormTicket) else None,
         account=plan.account,
         verify_checksum=plan.verify_checksum,
         seconds=time.monotonic() - started,
+    )
+
+
+def _send(
+    client: FirecrestClient,
+    plan: UploadPlan,
+    ticket: UploadTicket | FormTicket,
+    progress: Callable[[int, int], None] | None,
+) -> staging.Staged:
+    options = staging.StagingOptions(verify=client.settings.verify)
+    if isinstance(ticket, FormTicket):
+        return staging.post_object(plan.source, ticket.url, ticket.fields, options=options, progress=progress)
+    return staging.put_object(
+        plan.source,
+        ticket.part_urls,
+        ticket.complete_url,
+        ticket.part_size,
+        options=options,
+        progress=progress,
     )
 
 
@@ -216,12 +236,9 @@ def finish_upload(client: FirecrestClient, staged: StagedUpload, job: Job | None
     :endpoint: GET .../ops/tail (logs), GET .../ops/stat, GET .../ops/checksum
     """
     started = time.monotonic()
-    job = job or client.get_job(staged.job_id, system=staged.system)
-    output, evidence = proof.job_evidence(client, staged.transfer, job.state)
-    if states.outcome(job.state) is not states.Outcome.SUCCEEDED or _DONE not in output:
-        raise TransferFailedError(
-            f"Uploading {staged.source} to {staged.target} failed. {evidence}", transfer=staged.transfer
-        )
+    evidence = proof.end_of_transfer(
+        client, staged, job, what=f"Uploading {staged.source} to {staged.target}", success=_DONE
+    )
     _prove(
         client,
         staged.target,
@@ -251,7 +268,8 @@ def cancel_staged(client: FirecrestClient, staged: StagedUpload | StagedDownload
     :param client: the client.
     :param staged: the transfer.
     """
-    _quietly_cancel(client, staged.job_id, staged.system)
+    if staged.job_id is not None:
+        _quietly_cancel(client, staged.job_id, staged.system)
 
 
 def _resolve(client: FirecrestClient, target: str, name: str, info: System) -> tuple[str, FileStat | None]:
@@ -260,7 +278,7 @@ def _resolve(client: FirecrestClient, target: str, name: str, info: System) -> t
         found = client.stat(target, system=info.name)
         if not found.is_dir:
             return target, found
-        target = paths.check(paths.join(target, name), paths.OPS, field="target_path")
+        target = paths.check(paths.join(target, name), client.api.rules.ops, field="target_path")
         found = client.stat(target, system=info.name)
     except NotFoundError:
         _check_parent(client, paths.parent(target), info.name)
@@ -279,13 +297,13 @@ def _check_parent(client: FirecrestClient, parent: str, system: str) -> None:
         raise InvalidRequestError(f"target_path: {parent} on {system} is not a directory.")
 
 
-def _way(plan: UploadPlan, info: System) -> Way:
-    if plan.size <= info.max_ops_file_size and paths.can_carry(plan.target, paths.OPS_UPLOAD_NAME):
+def _way(plan: UploadPlan, info: System, rules: paths.Rules) -> Way:
+    if plan.size <= info.max_ops_file_size and paths.can_carry(plan.target, rules.upload_name):
         return "direct"
     if plan.size == 0:
-        paths.check(plan.target, paths.OPS_UPLOAD_NAME, field="target_path")
+        paths.check(plan.target, rules.upload_name, field="target_path")
     staged_method(info)
-    paths.check(plan.target, paths.STAGED_UPLOAD, field="target_path")
+    paths.check(plan.target, rules.staged_upload, field="target_path")
     return "staged"
 
 

@@ -74,6 +74,14 @@ class Task:
         """What the status says, in words."""
         return MEANINGS.get(self.status, self.description or "unknown status")
 
+    @property
+    def reason(self) -> str | None:
+        """The server's words about a failure, or None. Never the data as a whole: they can hold URLs."""
+        words = self.data
+        if isinstance(words, dict):
+            words = words.get("error") or words.get("msg")
+        return words.strip() if isinstance(words, str) and self.status in FAILED else None
+
     @classmethod
     def from_v1(cls, row: Mapping[str, Any]) -> Task:
         return cls(

@@ -13,7 +13,7 @@ from ..errors import AmbiguousError, InvalidRequestError, TransferFailedError
 from ..flow import Flow, Kind, Request
 from ..models import FormTicket, TransferJob
 from .compute import Compute
-from .tasks import FINAL, Task
+from .tasks import FINAL
 
 _TIME = re.compile(r"(\d+-)?\d{1,2}(:\d{2}){1,2}|\d+")
 
@@ -247,7 +247,9 @@ class Transfer(Compute):
         task_id = yield from self._start_task(request)
         task = yield from self._end_of_task(task_id, FINAL | {"111"}, 60.0)
         if task.status != "111":
-            raise TransferFailedError(f"FirecREST gave no form to upload with: {_reason(task)}.")
+            raise TransferFailedError(
+                f"FirecREST gave no form to upload with: {task.reason or task.meaning}."
+            )
         try:
             parameters = task.data["msg"]["parameters"]
             fields = {str(key): str(value) for key, value in parameters["data"].items()}
@@ -309,9 +311,3 @@ def _options(
     account: str | None, job_name: str | None, time_limit: str | None, after_job_id: str | None
 ) -> dict[str, Any]:
     return {"account": account, "jobName": job_name, "time": time_limit, "stageOutJobId": after_job_id}
-
-
-def _reason(task: Task) -> str:
-    data = task.data
-    words = data.get("error") or data.get("msg") if isinstance(data, dict) else data
-    return words.strip() if isinstance(words, str) else task.meaning
