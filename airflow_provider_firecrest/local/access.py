@@ -3,6 +3,7 @@
 Knows: the bearer token, system names, published file systems. Must not know: what endpoints do.
 
 All three are FastAPI dependencies, in this order, because the order decides which of two errors is answered.
+They are coroutines, though two of them wait for nothing: plain functions would cost a thread each.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _PATH_KEYS = ("path", "sourcePath", "source_path")
 _NO_PATH = "Unable to decode request and retreive the required path or source_path parameter."
 
 
-def authenticate(request: Request) -> str:
+async def authenticate(request: Request) -> str:
     """Name of the user who asks; also left in ``request.state.user`` for the error handlers.
 
     Raises:
@@ -34,7 +35,7 @@ def authenticate(request: Request) -> str:
     return user
 
 
-def known_system(request: Request, system_name: str) -> SystemConfig:
+async def known_system(request: Request, system_name: str) -> SystemConfig:
     """The system named in the URL.
 
     Raises:

@@ -5,13 +5,16 @@ Knows: the recorded command lines and answers. Must not know: how commands are r
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import shutil
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from airflow_provider_firecrest.local.access import PublishedPath, authenticate, known_system
 from airflow_provider_firecrest.local.errors import ApiError
+from airflow_provider_firecrest.local.file_kind import file_kind
 from airflow_provider_firecrest.local.listing import LS, Listing
 from airflow_provider_firecrest.local.state import state_of
 
@@ -125,6 +128,8 @@ async def get_checksum(request: Request, path: PublishedPath) -> dict[str, Any]:
 
 async def get_file(request: Request, path: PublishedPath) -> dict[str, Any]:
     """What kind of file it is; for a missing one the complaint, with status 200."""
+    if shutil.which("file") is None:
+        return {"output": await asyncio.to_thread(file_kind, path)}
     return {"output": (await _text(request, f"file -b -- '{path}'")).strip()}
 
 

@@ -22,6 +22,7 @@ import uvicorn
 from airflow_provider_firecrest.local.app import build_app
 from airflow_provider_firecrest.local.config import LocalConfig
 from airflow_provider_firecrest.local.sandbox import Sandbox, give_up_root_powers
+from airflow_provider_firecrest.local.shell import missing_tools
 from airflow_provider_firecrest.local.state import LocalState, build_state
 
 
@@ -86,6 +87,8 @@ def serve(
         cleanup.callback(sandbox.close)
         if not give_up_root_powers():
             print("warning: running as root; permissions are not enforced", file=sys.stderr)
+        if missing := missing_tools():
+            print(f"warning: calls will fail for want of {', '.join(missing)}", file=sys.stderr)
         state = build_state(config, sandbox, f"http://{config.host}:{port}")
         cleanup.callback(state.close)
         settings = uvicorn.Config(

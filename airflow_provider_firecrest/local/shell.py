@@ -12,6 +12,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 from asyncio.subprocess import PIPE, Process
 
 from airflow_provider_firecrest.local.errors import ApiError
@@ -20,8 +21,20 @@ _READ_SIZE = 256 * 1024
 # The servers' shells are POSIX: `ls` shows non-ASCII names as octal text.
 _ENVIRONMENT = {"LC_ALL": "C", "HOME": "/", "PATH": os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin")}
 
+_TOOLS = ("bash", "ls", "stat", "head", "tail", "dd", "base64", "sha256sum", "tar", "find")
+
 TIMED_OUT = "Command execution timeout limit exceeded."
 TOO_MUCH_OUTPUT = "Command output exceeded buffer limit."
+
+
+def missing_tools() -> list[str]:
+    """Commands the server needs and this machine has not, or not in GNU's version (macOS)."""
+    missing = [name for name in _TOOLS if shutil.which(name) is None]
+    if "ls" not in missing:
+        asked = subprocess.run(["ls", "--version"], capture_output=True, text=True, check=False)
+        if "GNU" not in asked.stdout:
+            missing.append("GNU coreutils")
+    return missing
 
 
 class Shell:
@@ -33,7 +46,7 @@ class Shell:
         slots: commands at one time.
     """
 
-    def __init__(self, timeout: float, max_output: int, slots: int = 16) -> None:
+    def __init__(self, timeout: float, max_output: int, slots: int = 64) -> None:
         self.timeout = timeout
         self.max_output = max_output
         self.prefix = f"timeout {timeout:g} " if shutil.which("timeout") else ""

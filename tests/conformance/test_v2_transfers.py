@@ -16,7 +16,7 @@ import requests
 
 from airflow_provider_firecrest.local import LocalFirecrest
 from tests.conformance.harness import Recording, Replayer, check_same_answer, load, names
-from tests.conformance.trees import ODD_NAMES, make_names, make_source, make_transfers
+from tests.conformance.trees import ODD_NAMES, make_names, make_source, make_transfers, needs_its_tool
 
 OUT_OF_REACH = {
     "transfer_streamer_download": "the local server has no streamer",
@@ -105,7 +105,7 @@ def _wait_until_it_looks(replayer: Replayer, job: dict[str, Any]) -> None:
     )
 
 
-@pytest.mark.parametrize("name", FILE_JOBS)
+@pytest.mark.parametrize("name", [needs_its_tool(name) for name in FILE_JOBS])
 def test_file_job_answers_and_ends_as_recorded(replayer: Replayer, name: str, tmp_path: Path) -> None:
     _prepare(replayer, name)
     recording = load(name)
