@@ -83,8 +83,8 @@ def _extra_fields() -> dict[str, Any]:
         "api_key": _field("API key", "For api_key: the key.", format="password"),
         "api_version": _field(
             "API version",
-            "Generation of FirecREST behind the URL. This release speaks version 2.",
-            enum=["auto", "2"],
+            "Generation of FirecREST behind the URL; auto asks the server.",
+            enum=["auto", "1", "2"],
             default="auto",
         ),
         "system": _field("System", "Default system, as FirecREST names it. Tasks can name another."),
