@@ -91,7 +91,8 @@ def play(flow: Flow[T], answers: Iterable[Response | FirecrestError]) -> Played[
                 step = flow.send(None)
                 continue
             played.requests.append(step)
-            answer = next(queue)
+            answer = next(queue, None)
+            assert answer is not None, f"the flow asked more than expected: {step}"
             error = answer if isinstance(answer, FirecrestError) else V2.error_of(step, answer)
             step = flow.throw(error) if error is not None else flow.send(answer)
     except StopIteration as done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -70,11 +71,14 @@ class Compute(Base):
             raise InvalidRequestError("Give either script or remote_script.")
         if script is not None and not script.strip():
             raise InvalidRequestError("The script is empty.")
+        if remote_script is not None:
+            _absolute(remote_script, field="remote_script")
         directory = working_dir or self.settings.working_dir
         if not directory:
             raise ConfigurationError(
                 "working_dir: name one in the call or in the connection; FirecREST v2 demands it."
             )
+        _check_working_dir(directory)
         if name is not None:
             check_job_name(name)
         fields: dict[str, Any] = {
@@ -209,23 +213,26 @@ class Compute(Base):
         :param job_id: job id.
         :param system: system name; default: the connection's.
         :returns: True when it was told to end now, False when it was over already.
+        :raises InvalidRequestError: one element of an array is named; its array alone can be.
         :raises NotFoundError: unknown job.
         :raises PermissionDeniedError: somebody else's job.
         :endpoint: DELETE /compute/{system}/jobs/{job_id} (scancel); the server answers 500 to all but the
-            first cancel.
+            first cancel. GET /compute/{system}/jobs/{job_id} when scancel has forgotten the job.
         """
-        path = f"/compute/{self._system(system)}/jobs/{identifier(job_id)}"
+        path = f"/compute/{self._system(system)}/jobs/{_whole(job_id)}"
         try:
             yield Request("DELETE", path, Kind.IDEMPOTENT)
         except (InvalidRequestError, PermissionDeniedError) as error:
             words = (error.server_message or "").lower()
             if "already completing or completed" in words:
                 return False
-            if "invalid job id" in words:
-                raise NotFoundError(
-                    f"Job {job_id} is not known.", method="DELETE", path=path, status=error.status
-                ) from None
-            raise
+            if "invalid job id" not in words:
+                raise
+            # Minutes after a job's end scancel does not know it any more; accounting does.
+            job = yield from self.get_job(job_id, system=system)
+            if not job.is_final:
+                raise
+            return False
         return True
 
     def attach(self, job_id: str, command: str, *, system: str | None = None) -> Flow[None]:
@@ -235,11 +242,42 @@ class Compute(Base):
         :param job_id: job id.
         :param command: the command.
         :param system: system name; default: the connection's.
-        :raises InvalidRequestError: the command failed, or the job does not run.
+        :raises InvalidRequestError: the command failed, the job does not run, or one element of an array is
+            named.
         :endpoint: PUT /compute/{system}/jobs/{job_id}/attach (srun --overlap)
         """
-        path = f"/compute/{self._system(system)}/jobs/{identifier(job_id)}/attach"
+        path = f"/compute/{self._system(system)}/jobs/{_whole(job_id)}/attach"
         yield Request("PUT", path, Kind.CREATE, json={"command": command})
+
+
+def _whole(job_id: str) -> str:
+    """Return the id of a job or of a whole array.
+
+    Looking at the array instead of its element is harmless, acting on it is not.
+
+    :raises InvalidRequestError: it names a part.
+    """
+    if identifier(job_id) != str(job_id).strip():
+        raise InvalidRequestError(
+            f"{job_id!r} names a part of a job; FirecREST v2 accepts only whole ones here. Nothing was done."
+        )
+    return identifier(job_id)
+
+
+def _absolute(path: str, *, field: str) -> None:
+    if not path.startswith("/"):
+        raise InvalidRequestError(f"{field}: {path!r} is not an absolute path on the system.")
+
+
+def _check_working_dir(directory: str) -> None:
+    # A relative one is accepted, and the job then fails without having run.
+    _absolute(directory, field="working_dir")
+    found = re.search(r"[|\x00-\x1f\x7f]", directory)
+    if found:
+        # The server parses lists with `|` between the columns, the working directory among them.
+        raise InvalidRequestError(
+            f"working_dir: {directory!r} contains {found.group()!r}, which breaks the job list for everybody."
+        )
 
 
 def _rows(body: Mapping[str, Any]) -> list[Job]:

@@ -5,6 +5,7 @@ five seconds.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -171,8 +172,8 @@ class Files(Base):
         :param system: system name; default: the connection's.
         :endpoint: GET /filesystem/{system}/ops/view
         """
-        if offset < 0 or (size is not None and size < 0):
-            raise InvalidRequestError("size and offset must not be negative.")
+        if offset < 0 or (size is not None and size < 1):
+            raise InvalidRequestError("size must be at least 1, and offset must not be negative.")
         request = self._get("view", path, system, size=size, offset=offset or None)
         return (yield from self._ask(request, lambda body: str(output(body) or "")))
 
@@ -377,6 +378,6 @@ def _portion(lines: int | None, size: int | None) -> dict[str, int | None]:
 def _sha256(body: Mapping[str, Any]) -> str:
     # sha256sum marks escaped names (backslash, newline) by a backslash in front of the digest.
     digest = str(output(body)["checksum"]).lstrip("\\").lower()
-    if len(digest) != 64:
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise ValueError("not a SHA-256")
     return digest
