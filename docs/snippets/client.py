@@ -3,7 +3,9 @@ from airflow_provider_firecrest.client import ClientCredentials, FirecrestClient
 settings = Settings(
     base_url="https://api.example.org/hpc/firecrest/v2",
     auth=ClientCredentials(
-        auth_url="https://auth.example.org/token", client_id="my-id", client_secret="my-secret"
+        auth_url="https://auth.example.org/token",
+        client_id="my-id",
+        client_secret="my-secret",
     ),
     system="daint",
     account="proj01",
