@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_firecrest.local.slurm import queue, submission
+from airflow_provider_firecrest.local.slurm import submission
 from airflow_provider_firecrest.local.slurm.config import SchedulerConfig
+from airflow_provider_firecrest.local.slurm.dispatch import Dispatcher
 from airflow_provider_firecrest.local.slurm.errors import SbatchError, ScancelError, ScontrolError
 from airflow_provider_firecrest.local.slurm.records import State, Submission, Task
 from airflow_provider_firecrest.local.slurm.registry import Registry
@@ -46,6 +46,7 @@ class Scheduler:
         self._closing = False
         self._dirty = False
         self._runner = Runner(self._state_dir, self.config, self._changed, self._touch)
+        self._dispatcher = Dispatcher(self.config, self._registry, self._runner, self._remembered)
         self._thread = threading.Thread(target=self._loop, name="local-slurm-scheduler", daemon=True)
         self._thread.start()
 
@@ -266,53 +267,11 @@ class Scheduler:
         with self._changed:
             while not self._closing:
                 self._dirty = False
-                wake_at = self._schedule(time.time())
+                self._active = [task for task in self._active if not task.ended or task.occupying]
+                wake_at = self._dispatcher.run(self._active, time.time())
                 self._changed.notify_all()  # reasons and states may have changed: see wait_for
                 if not self._dirty:
                     self._changed.wait(None if wake_at == math.inf else max(wake_at - time.time(), 0.001))
-
-    def _schedule(self, now: float) -> float:
-        """One pass over everything that has not ended; returns when the next one is due without a change."""
-        self._active = [task for task in self._active if not task.ended or task.occupying]
-        wake_at = self._runner.enforce_limits(self._active, now)
-        occupying = [task.submission for task in self._active if task.occupying]
-        free = self.config.cpus - sum(job.cpus for job in occupying)
-        running = Counter(job.job_id for job in occupying)
-        full_partitions: set[str] = set()
-        for task in self._active:
-            if task.state is not State.PENDING or task.occupying:
-                continue
-            if task.reason == "Priority" and not task.held and task.submission.partition in full_partitions:
-                continue  # nothing has changed for it, and there may be a thousand like it
-            if self._must_wait(task, now, running[task.submission.job_id]):
-                if task.reason == "BeginTime":
-                    wake_at = min(wake_at, task.not_before)
-            elif task.submission.partition in full_partitions:
-                task.wait_for("Priority")
-            elif task.submission.cpus > free:
-                # First come, first served within a partition: nobody overtakes the job that waits for CPUs.
-                full_partitions.add(task.submission.partition)
-                task.wait_for("Resources")
-            else:
-                free -= task.submission.cpus
-                running[task.submission.job_id] += 1
-                self._registry.number(task)
-                self._runner.start(task, now)
-        return wake_at
-
-    def _must_wait(self, task: Task, now: float, running: int) -> bool:
-        reason = queue.waiting_reason(task, now, self.config, self._remembered, self._active, running)
-        if reason not in queue.NOT_ELIGIBLE and task.eligible_time is None:
-            task.eligible_time = now
-        if reason is None:
-            return False
-        if reason == "DependencyNeverSatisfied":
-            task.wait_for("Dependency")
-        task.wait_for(reason)
-        if reason == "DependencyNeverSatisfied" and task.submission.kill_on_invalid_dependency:
-            self._cancel(task, None)
-            self._touch()
-        return True
 
     # Finding jobs ------------------------------------------------------------------------------------------
 

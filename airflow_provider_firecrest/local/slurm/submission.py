@@ -91,7 +91,7 @@ def build(
         priority=priority,
         submit_time=now,
         time_limit=_time_limit(options, config),
-        nodes=_number(options, "nodes"),
+        nodes=_nodes(options),
         ntasks=_ntasks(options),
         cpus_per_task=_number(options, "cpus-per-task"),
         stdin=options.get("input"),
@@ -159,6 +159,20 @@ def _number(options: Mapping[str, str], name: str) -> int:
     if match is None or int(match.group(1)) == 0:
         raise SbatchError(f'sbatch: error: Invalid numeric value "{text}" for --{name}.\n', 255)
     return int(match.group(1))
+
+
+def warning(options: Mapping[str, str]) -> str:
+    """What sbatch prints to stderr about a job it accepts all the same; mostly nothing."""
+    asked, given = _number(options, "nodes"), _nodes(options)
+    if asked == given:
+        return ""
+    return f"sbatch: Warning: can't run {given} processes on {asked} nodes, setting nnodes to {given}\n"
+
+
+def _nodes(options: Mapping[str, str]) -> int:
+    # Fewer tasks than nodes: sbatch takes fewer nodes and says so.
+    asked = _number(options, "nodes")
+    return min(asked, _number(options, "ntasks")) if "ntasks" in options else asked
 
 
 def _ntasks(options: Mapping[str, str]) -> int:

@@ -64,6 +64,8 @@ class Row:
     working_dir: str
     priority: int | None
     steps: list[StepRow] = field(default_factory=list)
+    # The id as accounting and squeue's default format print it: ``87_0``, ``87_[2-5%2]``.
+    display_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -223,6 +225,7 @@ def _sacct_row(group: list[Task], runner: Runner, config: SchedulerConfig, now: 
         working_dir=job.working_dir,
         priority=_priority(task),
         steps=_step_rows(row_id, task, runner, now),
+        display_id=row_id,
     )
 
 
@@ -273,6 +276,7 @@ def _squeue_row(group: list[Task], config: SchedulerConfig, now: float, free_at:
         user=job.user,
         working_dir=job.working_dir,
         priority=_priority(task),
+        display_id=_sacct_id(group),
     )
 
 
