@@ -46,6 +46,17 @@ FILE_JOB = Rule(
     re.compile("[&<>\"'\x00]"),
     "the server replaces it by an HTML entity and works on another file",
 )
+# With a pattern the whole command stands in the double quotes of a `bash -c`, its directory without quotes.
+PATTERN_SOURCE = Rule(
+    "a direct compress with match_pattern",
+    re.compile("[^A-Za-z0-9._+=@%,:/\u0080-\U0010ffff-]"),
+    "the server does not quote it",
+)
+PATTERN_TARGET = Rule(
+    "a direct compress with match_pattern",
+    re.compile(f"['\"$`\\\\{_CONTROL}]"),
+    "the server's shell would interpret it",
+)
 STAGED_UPLOAD = Rule(
     "a staged upload",
     re.compile(f"[&<>\"'$`{_CONTROL}]"),
@@ -121,6 +132,22 @@ def check(path: str, rule: Rule, *, field: str = "path") -> str:
         )
     # The server rejects a leading "//" only, but doubled slashes never mean anything.
     return "/" + path.lstrip("/")
+
+
+def check_argument(value: str, forbidden: str, *, field: str) -> str:
+    """Return an argument that is no path when the server's shell leaves it as it is.
+
+    :param value: the argument.
+    :param forbidden: regular expression of what ends or crosses the server's quoting.
+    :param field: what the user calls it, for the message.
+    :raises InvalidRequestError: it would not arrive as it is.
+    """
+    found = re.search(forbidden, value)
+    if found:
+        raise InvalidRequestError(
+            f"{field}: {value!r} contains {_name(found.group())}, which the server's shell would interpret."
+        )
+    return value
 
 
 def can_carry(path: str, rule: Rule) -> bool:

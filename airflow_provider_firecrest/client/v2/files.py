@@ -18,6 +18,10 @@ from .base import Base, output
 
 COMPRESSIONS = ("none", "bzip2", "gzip", "xz")
 
+_ENDS_QUOTING = "['\x00]"
+# The pattern stands in single quotes inside double ones: a `$` at its end or before a `)` is still a `$`.
+_EXPANDED_PATTERN = r"['\"`\x00\n]|\$[\w({@*#?$!-]|\\[\\$]"
+
 
 class Files(Base):
     """Flows over `/filesystem/{system}/ops`."""
@@ -271,6 +275,7 @@ class Files(Base):
         :param system: system name; default: the connection's.
         :endpoint: PUT /filesystem/{system}/ops/chmod
         """
+        paths.check_argument(mode, _ENDS_QUOTING, field="mode")
         body = {"path": paths.check(path, paths.OPS), "mode": mode}
         return (yield from self._change("PUT", "chmod", body, Kind.IDEMPOTENT, system))
 
@@ -285,6 +290,8 @@ class Files(Base):
         :param system: system name; default: the connection's.
         :endpoint: PUT /filesystem/{system}/ops/chown
         """
+        paths.check_argument(owner, _ENDS_QUOTING, field="owner")
+        paths.check_argument(group, _ENDS_QUOTING, field="group")
         body = {"path": paths.check(path, paths.OPS), "owner": owner, "group": group}
         return (yield from self._change("PUT", "chown", body, Kind.IDEMPOTENT, system))
 
@@ -325,7 +332,12 @@ class Files(Base):
         :endpoint: POST /filesystem/{system}/ops/compress (tar)
         """
         body = archive_body(path, target_path, paths.OPS, compression)
-        body |= {"dereference": dereference, **({"matchPattern": match_pattern} if match_pattern else {})}
+        body["dereference"] = dereference
+        if match_pattern:
+            paths.check(path, paths.PATTERN_SOURCE)
+            paths.check(target_path, paths.PATTERN_TARGET, field="target_path")
+            paths.check_argument(match_pattern, _EXPANDED_PATTERN, field="match_pattern")
+            body["matchPattern"] = match_pattern
         yield self._command("POST", "compress", body, Kind.IDEMPOTENT, system)
 
     def extract(

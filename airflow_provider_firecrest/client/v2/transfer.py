@@ -148,7 +148,11 @@ class Transfer(Base):
         :endpoint: POST /filesystem/{system}/transfer/compress
         """
         body = archive_body(path, target_path, paths.FILE_JOB, compression)
-        body |= {"dereference": dereference, **({"matchPattern": match_pattern} if match_pattern else {})}
+        body["dereference"] = dereference
+        if match_pattern:
+            body["matchPattern"] = paths.check_argument(
+                match_pattern, paths.FILE_JOB.forbidden.pattern, field="match_pattern"
+            )
         return (yield from self._ask(self._transfer("compress", system, body, account), TransferJob.from_v2))
 
     def transfer_extract(
