@@ -49,7 +49,7 @@ class LocalAirflowError(Exception):
     """A component of the local Airflow did not start, or died."""
 
 
-class _PortTaken(Exception):
+class _PortTaken(LocalAirflowError):
     """Somebody took a port between our looking for free ones and the API server's using it."""
 
 
@@ -134,7 +134,7 @@ class LocalAirflow(AirflowRest):
                 return
             except _PortTaken:
                 if attempt == _START_ATTEMPTS:
-                    raise LocalAirflowError(self._describe("api-server", "found no free port")) from None
+                    raise
                 stop_all(list(self.processes.values()), grace=5)
                 self._choose_ports()
 
@@ -282,7 +282,7 @@ class LocalAirflow(AirflowRest):
             if code is None:
                 continue
             if name == "api-server" and "address already in use" in self.processes[name].log_tail(50):
-                raise _PortTaken
+                raise _PortTaken(self._describe(name, "found its port taken"))
             raise LocalAirflowError(self._describe(name, f"ended with exit code {code}"))
 
     def _not_healthy(self, names: list[str]) -> list[str]:
