@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_firecrest.local``: a FirecREST v2 server on this machine.
+"""``python -m airflow_provider_firecrest.local``: a FirecREST v1 and v2 server on this machine.
 
 Knows: the command line. Must not know: how the server works.
 """
@@ -19,7 +19,7 @@ _DEFAULTS = LocalConfig()
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_firecrest.local",
-        description="Run a FirecREST v2 server with scheduler, file tree and object store on this machine. "
+        description="Run FirecREST v1 and v2 with a scheduler, file tree and object store on this machine. "
         "Batch scripts run as your own processes: keep it on the loopback address.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -58,6 +58,23 @@ def _parser() -> argparse.ArgumentParser:
         default=_DEFAULTS.transfer_time_limit,
         help="time limit of transfer jobs in seconds",
     )
+    add(
+        "--v1-polling-interval",
+        type=float,
+        default=_DEFAULTS.v1_polling_interval,
+        help="v1: seconds between two looks for a staged file",
+    )
+    add(
+        "--v1-acct-lag",
+        type=float,
+        default=_DEFAULTS.v1_acct_lag,
+        help="v1: seconds until accounting shows a new job",
+    )
+    add(
+        "--v1-account-from-group",
+        action="store_true",
+        help="v1: refuse transfer jobs that name no account",
+    )
     add("--ready-file", type=Path, help="file to write a JSON description to once the server is ready")
     add("--client-id", default=_DEFAULTS.client_id, help="client of the token endpoint")
     add("--client-secret", help="its secret; without it a random one")
@@ -78,6 +95,9 @@ def _config(options: argparse.Namespace) -> LocalConfig:
         ops_timeout=options.ops_timeout,
         max_part_size=options.max_part_size,
         transfer_time_limit=options.transfer_time_limit,
+        v1_polling_interval=options.v1_polling_interval,
+        v1_acct_lag=options.v1_acct_lag,
+        v1_account_from_group=options.v1_account_from_group,
         client_id=options.client_id,
         client_secret=options.client_secret,
         second_system=options.second_system.lower(),
@@ -88,6 +108,7 @@ def _greeting(state: LocalState) -> str:
     known = describe(state)
     return f"""\
 FirecREST v2      {known["base_url"]}
+FirecREST v1      {known["base_url_v1"]}
 Token endpoint    {known["token_url"]}
 Client id         {known["client_id"]}
 Client secret     {known["client_secret"]}
@@ -95,7 +116,7 @@ System            {known["system"]}
 Your scratch      {known["scratch"]}
 Your home         {known["home"]}
 
-Connection for Airflow:
+Connection for Airflow (for v1 replace /v2 by /v1):
 export AIRFLOW_CONN_FIRECREST_DEFAULT='{known["conn_json"]}'
 
 Ctrl-C stops the server and every job."""

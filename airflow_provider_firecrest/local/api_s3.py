@@ -48,7 +48,7 @@ async def _answer(request: Request) -> Response:
     try:
         return await _dispatch(request, state)
     except (StoreError, SignatureError) as error:
-        return _error_response(request, error)
+        return error_response(request, error)
 
 
 async def _dispatch(request: Request, state: LocalState) -> Response:
@@ -183,7 +183,8 @@ def _range(header: str | None, size: int) -> tuple[int, int, bool]:
     return start, stop, True
 
 
-def _error_response(request: Request, error: StoreError | SignatureError) -> Response:
+def error_response(request: Request, error: StoreError | SignatureError) -> Response:
+    """A refusal as S3 words it."""
     key = getattr(error, "key", None)
     named = f"<Key>{escape(key)}</Key>" if key else ""
     body = (

@@ -1,4 +1,4 @@
-"""The HTTP application: FirecREST under /v2, tokens, object store and control beside it.
+"""The HTTP application: FirecREST under /v2 and /v1, tokens, object store and control beside it.
 
 Knows: which router goes where. Must not know: what they do.
 """
@@ -27,6 +27,10 @@ from airflow_provider_firecrest.local.errors import (
 )
 from airflow_provider_firecrest.local.middleware import FirecrestHeaders, Observer
 from airflow_provider_firecrest.local.state import LocalState
+from airflow_provider_firecrest.local.v1.api_control import v1_control_router
+from airflow_provider_firecrest.local.v1.api_form import form_router
+from airflow_provider_firecrest.local.v1.app import v1_app
+from airflow_provider_firecrest.local.v1.context import build_v1
 
 
 def build_app(state: LocalState) -> ASGIApp:
@@ -34,8 +38,13 @@ def build_app(state: LocalState) -> ASGIApp:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.state.firecrest = state
     app.include_router(token_router())
+    v1 = build_v1(state)
+    # Before the rest of the object store: a form is posted to the bucket itself.
+    app.include_router(form_router())
     app.include_router(s3_router())
     app.include_router(control_router())
+    app.include_router(v1_control_router(v1))
+    app.mount("/v1", v1_app(v1))
     app.mount("/v2", _v2(state))
     return Observer(app, state.faults, state.requests)
 

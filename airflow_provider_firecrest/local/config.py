@@ -54,6 +54,10 @@ class LocalConfig:
         second_system: name of a further system whose transfers need an account; empty for none.
         default_time_limit: time limit in seconds of a job that asks for none.
         min_job_age: seconds the scheduler remembers a finished job for the ``metadata`` call.
+        v1_polling_interval: seconds between two looks of FirecREST v1 for a staged file (real servers: 60).
+        v1_acct_lag: seconds until accounting shows a new job on FirecREST v1 (real servers: 1 to 2.3).
+        v1_account_from_group: charge v1 transfer jobs that name no account to the user's unix group, as some
+            sites do; it is no account here, so such jobs are refused.
     """
 
     host: str = "127.0.0.1"
@@ -79,6 +83,9 @@ class LocalConfig:
     shared_group: str = "project"
     accounts: tuple[str, ...] = ("project", "project2")
     transfer_time_limit: int = 900
+    v1_polling_interval: float = 1.0
+    v1_acct_lag: float = 0.3
+    v1_account_from_group: bool = False
     known_users: tuple[str, ...] = field(default=("fireuser", "otheruser"))
 
     @property

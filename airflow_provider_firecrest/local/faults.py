@@ -18,7 +18,15 @@ from typing import Any
 EXCHANGE_ACTIONS = ("status", "lose_answer", "delay", "drop")
 # Done to a transfer job, when its script is written.
 JOB_ACTIONS = ("file_job_does_nothing", "ingress_says_success_without_file")
-ACTIONS = EXCHANGE_ACTIONS + JOB_ACTIONS
+# Done to a FirecREST v1 task, when the request that creates it is answered or its file is copied.
+TASK_ACTIONS = (
+    "task_hangs_at_100",
+    "task_hangs_after_acting",
+    "task_400",
+    "task_400_although_submitted",
+    "staging_fails",
+)
+ACTIONS = EXCHANGE_ACTIONS + JOB_ACTIONS + TASK_ACTIONS
 
 
 @dataclass
@@ -29,7 +37,10 @@ class Fault:
         action: ``status`` answers with ``status``/``headers``/``body`` and does nothing; ``lose_answer``
             acts, then closes the connection; ``delay`` waits ``delay_s`` seconds first; ``drop`` closes the
             connection without acting; ``file_job_does_nothing`` makes a file job report success and do
-            nothing; ``ingress_says_success_without_file`` the same for an upload.
+            nothing; ``ingress_says_success_without_file`` the same for an upload. Of v1 tasks:
+            ``task_hangs_at_100`` never goes on and does nothing, ``task_hangs_after_acting`` acts first,
+            ``task_400`` ends with the text ``body`` and does nothing, ``task_400_although_submitted`` acts
+            first, ``staging_fails`` makes one copy from or to the object store fail with ``status``.
         method: HTTP method it applies to, any if empty.
         path_regex: regular expression searched for in the path.
         times: how many requests it applies to; 0 means all.

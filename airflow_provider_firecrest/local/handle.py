@@ -25,7 +25,8 @@ _STOP_LIMIT = 15.0
 # Settings the command line knows, with their flag.
 _FLAGS = {
     "host", "port", "root", "cpus", "token_ttl", "ingress_interval", "ops_timeout", "max_part_size",
-    "client_id", "client_secret", "second_system", "transfer_time_limit",
+    "client_id", "client_secret", "second_system", "transfer_time_limit", "v1_polling_interval",
+    "v1_acct_lag",
 }  # fmt: skip
 
 
@@ -34,14 +35,14 @@ class LocalFirecrestError(RuntimeError):
 
 
 class LocalFirecrest:
-    """A FirecREST v2 server in a child process; it ends with this process at the latest.
+    """A FirecREST v1 and v2 server in a child process; it ends with this process at the latest.
 
     Args:
         settings: fields of `LocalConfig` that have a command line flag, e.g. ``cpus=4, token_ttl=40``.
 
-    Attributes after entering: ``base_url``, ``token_url``, ``control_url``, ``client_id``, ``client_secret``,
-    ``system``, ``user``, ``root``, ``scratch`` and ``home`` (the user's own directories, `Path`), ``pid``,
-    ``conn_json`` (an Airflow connection).
+    Attributes after entering: ``base_url`` (v2), ``base_url_v1``, ``token_url``, ``control_url``,
+    ``client_id``, ``client_secret``, ``system``, ``user``, ``root``, ``scratch`` and ``home`` (the user's own
+    directories, `Path`), ``pid``, ``conn_json`` (an Airflow connection).
 
     Raises:
         TypeError: an unknown setting.
@@ -49,6 +50,7 @@ class LocalFirecrest:
     """
 
     base_url: str
+    base_url_v1: str
     token_url: str
     control_url: str
     client_id: str

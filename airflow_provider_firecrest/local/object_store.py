@@ -172,6 +172,27 @@ class ObjectStore:
             self._uploads.pop(upload_id, None)
         shutil.rmtree(upload.directory, ignore_errors=True)
 
+    def new_file(self) -> Path:
+        """A private file to write a whole object into, before `put`."""
+        return self._directory / secrets.token_hex(12)
+
+    def put(self, bucket: str, key: str, whole: Part) -> StoredObject:
+        """Make an object of one written file, instead of an earlier one of the same key."""
+        done = StoredObject(bucket, key, (whole,), whole.size, whole.md5, time.time())
+        with self._lock:
+            self._objects[bucket, key] = done
+        return done
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Forget an object. Its bytes stay until the end: somebody may be reading them.
+
+        Raises:
+            StoreError: there is none.
+        """
+        self.get(bucket, key)
+        with self._lock:
+            self._objects.pop((bucket, key), None)
+
     def get(self, bucket: str, key: str) -> StoredObject:
         """A complete object.
 

@@ -65,6 +65,19 @@ class Presigner:
         text = "&".join(f"{quote(k, safe='-_.~')}={quote(v, safe='-_.~')}" for k, v in query)
         return f"{parts.scheme}://{parts.netloc}{parts.path}?{text}&X-Amz-Signature={signature}"
 
+    def form_fields(self, now: datetime) -> dict[str, str]:
+        """The fields of a POST form that say who signed it and when; they belong into its policy, too."""
+        stamp = now.strftime(_TIME_FORMAT)
+        return {
+            "x-amz-algorithm": _ALGORITHM,
+            "x-amz-credential": f"{self._access_key}/{_scope(stamp)}",
+            "x-amz-date": stamp,
+        }
+
+    def sign_policy(self, stamp: str, policy: str) -> str:
+        """Signature of a POST form's policy (base64 text), made at ``stamp`` (``x-amz-date``)."""
+        return self._sign_text(stamp, policy)
+
     def check(self, method: str, raw_path: str, raw_query: str, host: str) -> dict[str, str]:
         """The query parameters of a request whose signature holds.
 
@@ -97,7 +110,9 @@ class Presigner:
         canonical_query = "&".join(f"{key}={value}" for key, value in pairs)
         canonical = f"{method}\n{path}\n{canonical_query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
         digest = hashlib.sha256(canonical.encode()).hexdigest()
-        text = f"{_ALGORITHM}\n{stamp}\n{_scope(stamp)}\n{digest}"
+        return self._sign_text(stamp, f"{_ALGORITHM}\n{stamp}\n{_scope(stamp)}\n{digest}")
+
+    def _sign_text(self, stamp: str, text: str) -> str:
         key = f"AWS4{self._secret}".encode()
         for element in (stamp[:8], _REGION, "s3", "aws4_request"):
             key = hmac.new(key, element.encode(), hashlib.sha256).digest()

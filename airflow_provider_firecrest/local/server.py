@@ -50,6 +50,7 @@ def describe(state: LocalState) -> dict[str, Any]:
     }
     return {
         "base_url": state.base_url,
+        "base_url_v1": state.base_url_v1,
         "token_url": state.token_url,
         "control_url": f"{state.origin}/control",
         "client_id": state.config.client_id,

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 from asyncio.subprocess import PIPE, Process
+from dataclasses import dataclass
 
 from airflow_provider_firecrest.local.errors import ApiError
 
@@ -35,6 +36,15 @@ def missing_tools() -> list[str]:
         if "GNU" not in asked.stdout:
             missing.append("GNU coreutils")
     return missing
+
+
+@dataclass(frozen=True)
+class Completed:
+    """How a command ended, and what it printed."""
+
+    exit_status: int
+    stdout: bytes
+    stderr: bytes
 
 
 class Shell:
@@ -61,6 +71,19 @@ class Shell:
         Raises:
             ApiError: 408 over the time limit, 413 over the output limit, else by what the command printed.
         """
+        done = await self.execute(line, stdin=stdin, cwd=cwd)
+        if done.exit_status == 124:
+            raise ApiError(408, TIMED_OUT)
+        if done.exit_status:
+            raise command_failure(done.exit_status, done.stderr.decode("utf-8", "replace"))
+        return done.stdout
+
+    async def execute(self, line: str, *, stdin: bytes | None = None, cwd: str | None = None) -> Completed:
+        """Run ``line`` and tell how it ended, well or not.
+
+        Raises:
+            ApiError: 408 over the time limit, 413 over the output limit.
+        """
         async with self._slots:
             process = await asyncio.create_subprocess_exec(
                 # By this name and not by its path: it stands in front of bash's own complaints.
@@ -77,15 +100,11 @@ class Shell:
             try:
                 async with asyncio.timeout(self.timeout):
                     stdout, stderr = await self._communicate(process, stdin)
+                    return Completed(await process.wait(), stdout, stderr)
             except TimeoutError:
                 raise ApiError(408, TIMED_OUT) from None
             finally:
                 await _end(process)
-        if process.returncode == 124:
-            raise ApiError(408, TIMED_OUT)
-        if process.returncode:
-            raise command_failure(process.returncode, stderr.decode("utf-8", "replace"))
-        return stdout
 
     async def _communicate(self, process: Process, stdin: bytes | None) -> tuple[bytes, bytes]:
         assert process.stdout is not None

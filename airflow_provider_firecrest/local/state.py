@@ -43,6 +43,11 @@ class LocalState:
         return f"{self.origin}/v2"
 
     @property
+    def base_url_v1(self) -> str:
+        """The same for FirecREST v1."""
+        return f"{self.origin}/v1"
+
+    @property
     def token_url(self) -> str:
         """The token endpoint."""
         return f"{self.origin}/token"

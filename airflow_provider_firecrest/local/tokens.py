@@ -61,6 +61,16 @@ class TokenIssuer:
         payload = {name: value for name, value in payload.items() if value is not None}
         return jwt.encode(payload, self._key, algorithm=_ALGORITHM, headers={"kid": key_id})
 
+    def decode(self, token: str) -> dict[str, Any]:
+        """Claims of a token that is signed by us and not expired.
+
+        Raises:
+            jwt.PyJWTError: it is not.
+        """
+        options: Any = {"verify_aud": False, "verify_iss": False, "verify_iat": False, "require": ["exp"]}
+        claims: dict[str, Any] = jwt.decode(token, self._key, algorithms=[_ALGORITHM], options=options)
+        return claims
+
     def user_of(self, token: str) -> str:
         """Name of the user the token is for.
 
@@ -83,8 +93,7 @@ class TokenIssuer:
                 raise ApiError(401, "Access token is invalid.", headers=echo)
             if header.get("kid") != _KEY_ID:
                 raise ApiError(401, "Token's public key not found.", headers=echo)
-            options: Any = {"verify_aud": False, "verify_iss": False, "verify_iat": False, "require": ["exp"]}
-            claims: dict[str, Any] = jwt.decode(token, self._key, algorithms=[_ALGORITHM], options=options)
+            claims = self.decode(token)
         except jwt.ExpiredSignatureError:
             raise ApiError(401, "Access token expired", headers=echo) from None
         except jwt.PyJWTError:
