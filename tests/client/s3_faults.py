@@ -186,7 +186,9 @@ def ignore_range() -> Fault:
     return fault
 
 
-def ignore_range_without_length(*, chunked: bool) -> Fault:
+def ignore_range_without_length(*, chunked: bool, sent: int | None = None) -> Fault:
+    """Downloading: one stream without Content-Length; ``sent`` bytes of it (None: all)."""
+
     def fault(handler: Handler) -> bool:
         body = handler.double.objects[handler.key].body
         if chunked:
@@ -195,7 +197,7 @@ def ignore_range_without_length(*, chunked: bool) -> Fault:
         handler.send_response(200)
         handler.send_header("Connection", "close")
         handler.end_headers()
-        handler.wfile.write(body)
+        handler.wfile.write(body[:sent])
         return True
 
     return fault

@@ -92,7 +92,7 @@ def test_all_ranges_but_the_first_insist_on_the_version_seen_first(store: S3Doub
     [
         faults.answer(503, "SlowDown"),
         faults.answer(500, "InternalError"),
-        faults.answer(429, "TooManyRequests"),
+        faults.answer(429, "SomethingElse"),
         faults.lost_before(0),
         faults.truncate(0),
         faults.truncate(10_000),
@@ -233,6 +233,17 @@ def test_a_stream_without_any_length_is_refused_when_the_size_is_unknown(
         get_object(url, target, size=None, options=QUICK)
 
     assert get_object(url, target, size=SIZE, options=QUICK).sha256 == DIGEST
+
+
+def test_a_stream_that_ends_early_without_a_word_starts_anew_when_the_size_is_known(
+    store: S3Double, target: Path
+) -> None:
+    url = store.put("object", CONTENT)
+    store.inject("get", faults.ignore_range_without_length(chunked=False, sent=SIZE - 1))
+
+    assert get_object(url, target, size=SIZE, options=QUICK).sha256 == DIGEST
+    assert digest_of(target) == DIGEST
+    assert store.count("get") == 2
 
 
 def test_a_store_that_stops_doing_ranges_is_not_believed(store: S3Double, target: Path) -> None:

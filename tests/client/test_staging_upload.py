@@ -95,7 +95,7 @@ def test_the_number_of_connections_is_the_one_asked_for(store: S3Double, source:
         faults.answer(503, "ServiceUnavailable"),
         faults.answer(503, "SlowDown"),
         faults.answer(500, "InternalError"),
-        faults.answer(429, "TooManyRequests"),
+        faults.answer(429, "SomethingElse"),
         faults.answer(400, "BadDigest"),
         faults.answer(400, "RequestTimeout"),
         faults.lost_before(1000),

@@ -82,13 +82,12 @@ def from_error(
 ) -> Failure:
     """Say what a status with S3's error code and message means."""
     words = ": ".join(filter(None, (code, message))) or None
-    transient = _is_transient(status, code)
     expired = status in (400, 403) and "expired" in (words or "").lower()
     kind, text = (TransferFailedError, EXPIRED) if expired else _meaning(status, code)
     return Failure(
         kind=kind,
         text=text,
-        transient=transient and not expired,
+        transient=_is_transient(status, code),
         may_have_acted=(status >= 500 or code == "InternalError") and code not in _REFUSED_CODES,
         status=status,
         code=code,

@@ -202,8 +202,7 @@ def _judge(response: requests.Response, span: _Span, md5: str) -> Part | Failure
     if response.status_code >= 300:
         return answers.from_error(response.status_code, None, None)
     response.raw.read()  # to the end: the connection can serve the next part
-    # A proxy may drop the header. The MD5 in quotes is what S3 would have said; completing fails if it is
-    # not.
+    # A proxy may drop the header. S3 would have said the MD5, in quotes; if not, completing fails.
     etag = response.headers.get("ETag") or f'"{md5}"'
     plain = etag.strip('"')
     if not _PLAIN_MD5.fullmatch(plain) or _is_encrypted(response):
