@@ -41,7 +41,8 @@ class DemoError(Exception):
 
 def main() -> int:
     """Run the demo and return its exit code: 0 when the DAG run succeeded."""
-    signal.signal(signal.SIGTERM, _exit_on_signal)
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, _interrupt_once)
     try:
         _check_api(os.environ.get("API", ""))
         return run(keep=os.environ.get("KEEP", "") not in ("", "0"))
@@ -193,7 +194,10 @@ def _check_api(value: str) -> None:
         )
 
 
-def _exit_on_signal(signum: int, _frame: FrameType | None) -> None:
+def _interrupt_once(_signum: int, _frame: FrameType | None) -> None:
+    # Cleaning up takes seconds and has its own limits: an impatient second Ctrl-C must not cut it short.
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
