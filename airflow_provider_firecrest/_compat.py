@@ -6,34 +6,23 @@ Each shim says which version it is for. Must not know FirecREST.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
 
-def deferral_timeout() -> type[Exception]:
-    """Return the exception that resumes a task whose deferral ran out of time.
+def deferral_ended(error: Exception) -> Literal["timeout", "failure"] | None:
+    """Say whether a resumed task's exception means that its deferral ran out of time, or that its trigger
+    raised.
 
-    Airflow 3 has it in the SDK, 2.11 in ``airflow.exceptions``; common-compat does not export it.
+    Airflow 3 raises ``TaskDeferralTimeout`` and ``TaskDeferralError`` out of its SDK; 2.11 knows the second
+    only, from ``airflow.exceptions``, and tells a timeout by its text. common-compat exports neither.
     """
-    try:
-        from airflow.sdk.exceptions import TaskDeferralTimeout
-    except ImportError:
-        from airflow.exceptions import TaskDeferralTimeout  # type: ignore[no-redef]
-    return TaskDeferralTimeout
-
-
-def deferral_error() -> type[Exception]:
-    """Return the exception that resumes a task whose trigger raised.
-
-    Same homes as :func:`deferral_timeout`.
-    """
-    try:
-        from airflow.sdk.exceptions import TaskDeferralError
-    except ImportError:
-        from airflow.exceptions import TaskDeferralError  # type: ignore[no-redef]
-    return TaskDeferralError
+    names = {each.__name__ for each in type(error).__mro__}
+    if "TaskDeferralTimeout" in names or ("TaskDeferralError" in names and "timeout" in str(error).lower()):
+        return "timeout"
+    return "failure" if "TaskDeferralError" in names else None
 
 
 def triggers_hear_kills() -> bool:

@@ -92,25 +92,26 @@ class WaitsForJob(FirecrestMixin):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Handle the ways a deferral ends without an event: out of time, or the trigger itself broke."""
-        from .._compat import deferral_error, deferral_timeout
+        from .._compat import deferral_ended
 
         try:
             return super().resume_execution(next_method, next_kwargs, context)  # type: ignore[misc]
-        except deferral_timeout():
-            with self.firecrest() as client:
-                self.cancel(client, self._note(context), "the task ran out of time while it was deferred")
-            raise
-        except deferral_error() as error:
-            # The job knows nothing of a broken trigger: waiting on loses nothing, a retry would start a
-            # second job.
-            note = self._note(context)
-            if not note:
+        except Exception as error:
+            ended = deferral_ended(error)
+            note = self._note(context) if ended else None
+            if note is None:
+                raise
+            if ended == "timeout":
+                with self.firecrest() as client:
+                    self.cancel(client, note, "the task ran out of time while it was deferred")
                 raise
             self.log.warning(
                 "The trigger failed (%s); waiting for job %s in the worker.", error, note["job_id"]
             )
-            with self.firecrest() as client:
-                return self.wait_here(client, note, context)
+        # The job knows nothing of a broken trigger: waiting on loses nothing, a retry would start a second
+        # job.
+        with self.firecrest() as client:
+            return self.wait_here(client, note, context)
 
     def on_kill(self) -> None:
         """Cancel the job of a task killed in the worker; within 4 s, since Airflow sends SIGKILL after 5."""
@@ -126,7 +127,7 @@ class WaitsForJob(FirecrestMixin):
             self.hook,
         )
 
-    def cancel(self, client: FirecrestClient, note: dict[str, Any] | None, reason: str) -> None:
+    def cancel(self, client: FirecrestClient, note: dict[str, Any], reason: str) -> None:
         """Cancel the job and look until it is over;
 
         a failure is logged, because the task fails for ``reason``.
@@ -135,9 +136,6 @@ class WaitsForJob(FirecrestMixin):
         from ..hooks._cancel import cancel_and_verify
 
         self._running = None
-        if not note:
-            self.log.error("The job of this task is not known any more (%s); it may be running.", reason)
-            return
         self.log.info("Cancelling job %s: %s.", note["job_id"], reason)
         try:
             done = client.run(cancel_and_verify(client.api, note["job_id"], system=note["system"]))

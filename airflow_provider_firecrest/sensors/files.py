@@ -63,7 +63,7 @@ class FirecrestFileSensor(FirecrestSensor):
 
         return FirecrestFileTrigger(
             firecrest_conn_id=self.firecrest_conn_id,
-            system=self.system,
+            system=self.system or self.hook.settings.system,
             path=self.path,
             min_size=self.min_size,
             poll_interval=self.poke_interval,

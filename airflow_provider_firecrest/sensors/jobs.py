@@ -64,7 +64,7 @@ class FirecrestJobSensor(FirecrestSensor):
 
         return FirecrestJobTrigger(
             firecrest_conn_id=self.firecrest_conn_id,
-            system=self.system,
+            system=self.system or self.hook.settings.system,
             job_ids=job_ids_of(self.job_id),
             poll_interval=self.poke_interval,
             deadline=deadline,

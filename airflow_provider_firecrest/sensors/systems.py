@@ -62,7 +62,7 @@ class FirecrestSystemSensor(FirecrestSensor):
 
         return FirecrestSystemTrigger(
             firecrest_conn_id=self.firecrest_conn_id,
-            system=self.system,
+            system=self.system or self.hook.settings.system,
             services=self.services,
             poll_interval=self.poke_interval,
             deadline=deadline,

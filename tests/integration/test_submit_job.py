@@ -172,7 +172,7 @@ def test_cancelling_what_is_over_is_no_failure(firecrest: FirecrestForTest) -> N
 
 
 def test_cancelling_an_unknown_job_fails_without_retry(firecrest: FirecrestForTest) -> None:
-    with pytest.raises(AirflowFailException, match="Job 999999 is not known"):
+    with pytest.raises(AirflowFailException, match="999999"):
         run_task(lambda: FirecrestCancelJobOperator(task_id="cancel", job_id="999999"))
 
 
@@ -208,11 +208,9 @@ def test_the_deadline_counts_from_the_start_of_the_task(firecrest: FirecrestForT
 
 
 def test_out_of_time_without_a_triggerer_the_job_is_cancelled(firecrest: FirecrestForTest) -> None:
-    from airflow.sdk.exceptions import TaskDeferralTimeout
-
     ti = TaskInstance()
     defer(lambda: submit(firecrest, script=SLEEPER, deferrable=True), ti)
-    with pytest.raises(TaskDeferralTimeout):
+    with pytest.raises(AirflowException, match="Trigger timeout"):
         submit(firecrest, script=SLEEPER, deferrable=True).resume_execution(
             "__fail__", {"error": "Trigger timeout"}, {"ti": ti}
         )
@@ -232,26 +230,21 @@ def test_a_broken_trigger_does_not_make_a_second_job(firecrest: FirecrestForTest
 
 def test_a_kill_in_the_worker_cancels_the_job_in_time(firecrest: FirecrestForTest) -> None:
     task = submit(firecrest, script=SLEEPER)
-    failures: list[BaseException] = []
+    seconds: list[float] = []
 
-    def execute() -> None:
-        try:
-            task.execute({"ti": TaskInstance()})
-        except AirflowException as failure:
-            failures.append(failure)
+    def kill() -> None:
+        until(lambda: task._running and scheduled(firecrest)[0]["state"] == "RUNNING")
+        started = time.monotonic()
+        task.on_kill()
+        seconds.append(time.monotonic() - started)
 
-    worker = threading.Thread(target=execute)
-    worker.start()
-    until(lambda: scheduled(firecrest) and scheduled(firecrest)[0]["state"] == "RUNNING")
-    until(lambda: task._running)
-
-    started = time.monotonic()
-    task.on_kill()
-    assert time.monotonic() - started < 4.5
-
-    worker.join(20)
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(AirflowException, match="CANCELLED"):
+        task.execute({"ti": TaskInstance()})
+    killer.join(20)
     assert scheduled(firecrest)[0]["state"].startswith("CANCELLED")
-    assert "CANCELLED" in str(failures[0])
+    assert seconds[0] < 4.5
 
 
 def test_the_job_is_on_record_before_the_task_is_deferred(firecrest: FirecrestForTest) -> None:

@@ -32,12 +32,20 @@ def fernet_key(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Airflow's key, as a worker has it that was set up well."""
     use_key(monkeypatch, Fernet.generate_key().decode())
     yield
-    crypto.get_fernet.cache_clear()
+    forget_key()
 
 
 def use_key(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", key)
-    crypto.get_fernet.cache_clear()
+    forget_key()
+
+
+def forget_key() -> None:
+    """Make Airflow read its key again: it remembers it in a cache, Airflow 2.11 in a variable."""
+    if hasattr(crypto.get_fernet, "cache_clear"):
+        crypto.get_fernet.cache_clear()
+    else:
+        crypto._fernet = None
 
 
 def written(path: Path, size: int) -> Path:

@@ -1,0 +1,117 @@
+"""Who cancels, and when, on an Airflow whose triggerer does not tell its triggers of kills (before 3.3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_firecrest import _compat
+from airflow_provider_firecrest.triggers import jobs
+from airflow_provider_firecrest.triggers.jobs import FirecrestJobTrigger
+
+
+@pytest.fixture
+def cancelled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Ids that were cancelled."""
+    found: list[str] = []
+
+    async def cancel(self: FirecrestJobTrigger) -> None:
+        found.extend(self.job_ids)
+
+    monkeypatch.setattr(FirecrestJobTrigger, "_cancel", cancel)
+    return found
+
+
+def trigger(**arguments: Any) -> FirecrestJobTrigger:
+    return FirecrestJobTrigger(
+        **{"firecrest_conn_id": "c", "job_ids": ["7"], "cancel_on_kill": True, **arguments}
+    )
+
+
+def on_airflow(monkeypatch: pytest.MonkeyPatch, *, hears_kills: bool, left_deferred: bool) -> None:
+    async def left(trigger: FirecrestJobTrigger) -> bool:
+        return left_deferred
+
+    monkeypatch.setattr(jobs, "triggers_hear_kills", lambda: hears_kills)
+    monkeypatch.setattr(jobs, "left_deferred", left)
+
+
+@pytest.mark.parametrize(
+    ("hears_kills", "left_deferred", "expected"),
+    [(False, True, ["7"]), (False, False, []), (True, True, [])],
+    ids=["killed before 3.3", "restarted before 3.3", "3.3 has on_kill for it"],
+)
+async def test_cleanup_cancels_only_where_nothing_else_would(
+    monkeypatch: pytest.MonkeyPatch,
+    cancelled: list[str],
+    hears_kills: bool,
+    left_deferred: bool,
+    expected: list[str],
+) -> None:
+    on_airflow(monkeypatch, hears_kills=hears_kills, left_deferred=left_deferred)
+    await trigger().cleanup()
+    assert cancelled == expected
+
+
+async def test_neither_way_cancels_once_the_event_is_out(
+    monkeypatch: pytest.MonkeyPatch, cancelled: list[str]
+) -> None:
+    on_airflow(monkeypatch, hears_kills=False, left_deferred=True)
+    fired = trigger()
+    fired._fired = True
+    await fired.cleanup()
+    await fired.on_kill()
+    assert cancelled == []
+
+
+async def test_a_trigger_that_shall_not_cancel_does_not_even_ask(
+    monkeypatch: pytest.MonkeyPatch, cancelled: list[str]
+) -> None:
+    on_airflow(monkeypatch, hears_kills=False, left_deferred=True)
+    await trigger(cancel_on_kill=False).cleanup()
+    assert cancelled == []
+
+
+@pytest.mark.parametrize(
+    ("states", "left"),
+    [
+        ({"r": {"t_3": "failed"}}, True),
+        ({"r": {"t_3": "deferred"}}, False),
+        ({"r": {"t_4": "failed"}}, False),
+        ({}, False),
+    ],
+)
+async def test_the_state_of_the_own_mapped_task_decides(
+    monkeypatch: pytest.MonkeyPatch, states: dict[str, Any], left: bool
+) -> None:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    asked: list[dict[str, Any]] = []
+
+    def get_task_states(**filters: Any) -> dict[str, Any]:
+        asked.append(filters)
+        return states
+
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(get_task_states))
+    waiting = trigger()
+    waiting._task_instance = _Instance()  # type: ignore[assignment]
+    assert await _compat.left_deferred(waiting) is left
+    assert asked == [{"dag_id": "d", "task_ids": ["t"], "run_ids": ["r"], "map_index": 3}]
+
+
+class _Instance:
+    dag_id, task_id, run_id, map_index = "d", "t", "r", 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "ended"),
+    [
+        ("TaskDeferralTimeout", "Trigger timeout", "timeout"),
+        ("TaskDeferralError", "Trigger/execution timeout", "timeout"),
+        ("TaskDeferralError", "Trigger failure", "failure"),
+        ("AirflowException", "timeout", None),
+    ],
+)
+def test_how_a_deferral_ended_is_known_on_every_version(name: str, text: str, ended: str | None) -> None:
+    assert _compat.deferral_ended(type(name, (Exception,), {})(text)) == ended
