@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -21,7 +23,7 @@ from . import retry
 from .auth import TokenRequest
 from .calls import Calls
 from .detect import Api, detect
-from .driver import Driver, lost_answer, not_sent
+from .driver import Driver, lost_answer, not_sent, tls_problem
 from .errors import AuthenticationError, ConfigurationError, FirecrestError, UnavailableError
 from .flow import Flow, Request, Response, Sleep
 from .settings import Settings
@@ -30,6 +32,20 @@ T = TypeVar("T")
 
 # One INFO line per request would fill every task's log; ours are at DEBUG.
 logging.getLogger("httpx").setLevel(max(logging.getLogger("httpx").level, logging.WARNING))
+
+
+class _NoHeaders(logging.Filter):
+    """httpcore writes every answer's headers at DEBUG, and FirecREST's 401 answers echo the token in one."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if "headers" in str(record.msg):
+            record.msg, record.args = str(record.msg).split(" return_value=", 1)[0], ()
+        return True
+
+
+_no_headers = _NoHeaders()
+for _name in ("httpcore.http11", "httpcore.http2", "httpcore.proxy"):
+    logging.getLogger(_name).addFilter(_no_headers)
 
 
 class AsyncFirecrestClient(Driver, Calls):
@@ -45,16 +61,11 @@ class AsyncFirecrestClient(Driver, Calls):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        verify = settings.verify
-        if isinstance(verify, str):
-            import ssl
-
-            verify_with: bool | ssl.SSLContext = ssl.create_default_context(cafile=verify)
-        else:
-            verify_with = verify
-        self._http = httpx.AsyncClient(verify=verify_with, follow_redirects=False, timeout=settings.timeout)
+        self._http = httpx.AsyncClient(
+            verify=_context(self._verify), follow_redirects=False, timeout=settings.timeout
+        )
         self._places = asyncio.Semaphore(settings.max_concurrent_requests)
-        self._renewal = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> AsyncFirecrestClient:
         return self
@@ -111,7 +122,9 @@ class AsyncFirecrestClient(Driver, Calls):
         """Send one request, with token, pace, retries and time limit.
 
         :raises FirecrestError: anything but success, once repeating it is of no use any more.
+        :raises RuntimeError: the client is used on a second event loop; its connections belong to the first.
         """
+        self._check_loop()
         async for attempt in AsyncRetrying(
             **retry.policy(request, budget=self.settings.retry_budget), sleep=asyncio.sleep
         ):
@@ -131,13 +144,20 @@ class AsyncFirecrestClient(Driver, Calls):
                 raise
         return await self._once(request, await self._token(rejected=token))
 
+    def _check_loop(self) -> None:
+        running = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = running
+        if self._loop is not running:
+            raise RuntimeError("This AsyncFirecrestClient belongs to another event loop; make one for each.")
+
     async def _token(self, rejected: str | None = None) -> str | None:
         if not self._renewable():
             return None
         token = self._tokens.current(rejected)
         if token is not None:
             return token
-        async with self._renewal:
+        async with self._tokens.renewing_async():
             # Somebody else may have renewed it while we waited.
             token = self._tokens.current(rejected)
             if token is not None:
@@ -155,9 +175,11 @@ class AsyncFirecrestClient(Driver, Calls):
                 auth=question.basic or httpx.USE_CLIENT_DEFAULT,
                 headers={"Accept": "application/json"},
             )
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+            raise ConfigurationError("auth_url: nothing can be sent to this address.") from None
         except httpx.HTTPError as error:
-            if _is_tls(error):
-                raise ConfigurationError("auth_url: TLS problem with the token server.") from None
+            if problem := tls_problem(error):
+                raise ConfigurationError(f"auth_url: {problem}.") from None
             raise UnavailableError(
                 f"The token server (auth_url) cannot be reached ({type(error).__name__})."
             ) from None
@@ -165,7 +187,7 @@ class AsyncFirecrestClient(Driver, Calls):
 
     async def _once(self, request: Request, token: str | None) -> Response:
         async with self._places:
-            wait = self._pacer.reserve()
+            wait = self._reserve(request)
             if wait:
                 await asyncio.sleep(wait)
             started = time.monotonic()
@@ -188,9 +210,11 @@ class AsyncFirecrestClient(Driver, Calls):
                 headers=self._headers(token, request),
                 timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
             )
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+            raise ConfigurationError("host: nothing can be sent to this address.") from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
-            if _is_tls(error):
-                raise ConfigurationError("host: TLS problem.") from None
+            if problem := tls_problem(error):
+                raise ConfigurationError(f"host: {problem}.") from None
             raise not_sent(request, type(error).__name__) from None
         except httpx.TimeoutException:
             raise lost_answer(request, f"nothing within {timeout:.0f} s") from None
@@ -202,8 +226,15 @@ class AsyncFirecrestClient(Driver, Calls):
         return _response(answer)
 
 
-def _is_tls(error: BaseException) -> bool:
-    return isinstance(error, httpx.ConnectError) and "CERTIFICATE" in str(error).upper()
+def _context(verify: bool | str) -> bool | ssl.SSLContext:
+    if isinstance(verify, bool):
+        return verify
+    try:
+        if Path(verify).is_dir():
+            return ssl.create_default_context(capath=verify)
+        return ssl.create_default_context(cafile=verify)
+    except OSError as error:
+        raise ConfigurationError(f"verify: {verify} is no CA bundle ({error.strerror}).") from None
 
 
 def _response(answer: httpx.Response) -> Response:

@@ -11,13 +11,16 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import math
+import re
 import shlex
 import subprocess
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
 
 from . import limits
 from .errors import (
@@ -35,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 _COMMAND_TIMEOUT = 30.0
 _UNKNOWN_LIFE = 60.0
+_TRAVEL = 5.0
+"""Seconds that a call may take to arrive, and clocks differ."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,11 @@ class ClientCredentials(Auth):
     scope: str | None = None
     style: str = "post"
 
+    def __post_init__(self) -> None:
+        check_url(self.auth_url, field="auth_url", example="https://auth.example.org/token")
+        if self.style not in ("post", "basic"):
+            raise ConfigurationError(f"auth_method: style {self.style!r} is neither 'post' nor 'basic'.")
+
     def identity(self) -> Hashable:
         return (
             "client_credentials",
@@ -120,15 +130,13 @@ class ClientCredentials(Auth):
         if error is not None:
             raise error
         try:
-            body = response.json()
-            value, life = str(body["access_token"]), float(body.get("expires_in") or _UNKNOWN_LIFE)
+            return _token_of(response.json())
         except (ValueError, KeyError, TypeError, AttributeError):
             raise AuthenticationError(
                 f"The token server at {_host(self.auth_url)} answered without a token;"
                 " is auth_url the token endpoint?",
                 status=response.status,
             ) from None
-        return _token(value, life)
 
     def _error_of(self, response: Response) -> FirecrestError | None:
         if 200 <= response.status < 300:
@@ -167,6 +175,9 @@ class StaticToken(Auth):
 
     token: str = field(repr=False)
 
+    def __post_init__(self) -> None:
+        _check_header_value(self.token, field="access_token")
+
     def identity(self) -> Hashable:
         return ("static", hash(self.token))
 
@@ -181,6 +192,11 @@ class ApiKey(Auth):
     key: str = field(repr=False)
     header: str = "X-API-Key"
 
+    def __post_init__(self) -> None:
+        _check_header_value(self.key, field="api_key")
+        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", self.header):
+            raise ConfigurationError(f"api_key_header: {self.header!r} is no name of a header.")
+
     def identity(self) -> Hashable:
         return ("api_key", self.header, hash(self.key))
 
@@ -192,10 +208,11 @@ class ApiKey(Auth):
 class TokenCommand(Auth):
     """A program that prints an access token, or JSON with ``access_token`` and ``expires_in``.
 
-    :param command: the command line; split like a shell does, but run without one.
+    :param command: the command line; split like a shell does, but run without one. It may hold a secret, so
+        it is not shown.
     """
 
-    command: str
+    command: str = field(repr=False)
 
     def identity(self) -> Hashable:
         return ("command", self.command)
@@ -203,6 +220,8 @@ class TokenCommand(Auth):
     def fetch(self) -> Token:
         try:
             arguments = shlex.split(self.command)
+            if not arguments:
+                raise ValueError("it is empty")
             done = subprocess.run(
                 arguments,
                 capture_output=True,
@@ -213,8 +232,10 @@ class TokenCommand(Auth):
             )
         except subprocess.TimeoutExpired:
             raise UnavailableError(f"auth_command did not finish within {_COMMAND_TIMEOUT:.0f} s.") from None
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f"auth_command cannot be run: {error}") from None
+        except OSError as error:
+            raise ConfigurationError(f"auth_command cannot be run: {error.strerror}.") from None
+        except ValueError as error:
+            raise ConfigurationError(f"auth_command cannot be run: {error}.") from None
         if done.returncode:
             last = done.stderr.strip().splitlines()[-1:] or ["(no message)"]
             raise AuthenticationError(
@@ -226,12 +247,10 @@ class TokenCommand(Auth):
     def _parse(output: str) -> Token:
         if output.startswith("{"):
             try:
-                body = json.loads(output)
-                value = str(body["access_token"])
-            except (ValueError, KeyError):
+                return _token_of(json.loads(output))
+            except (ValueError, KeyError, TypeError):
                 raise AuthenticationError("auth_command printed JSON without access_token.") from None
-            return _token(value, float(body.get("expires_in") or _UNKNOWN_LIFE))
-        if not output or len(output.split()) != 1:
+        if not _HEADER_VALUE.fullmatch(output):
             raise AuthenticationError("auth_command must print the token and nothing else.")
         expiry = expiry_of(output)
         return _token(output, _UNKNOWN_LIFE if expiry is None else expiry - time.time())
@@ -249,6 +268,45 @@ def expiry_of(token: str) -> float | None:
         return None
 
 
+_HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
+
+
+def _check_header_value(value: str, *, field: str) -> None:
+    """Refuse what no header can carry: a line break that came along when the value was copied, say."""
+    if not _HEADER_VALUE.fullmatch(value):
+        raise ConfigurationError(
+            f"{field}: empty, or with a blank, a line break or another character that no header can carry."
+        )
+
+
+def check_url(url: str, *, field: str, example: str) -> None:
+    """Refuse what is no http(s) URL.
+
+    :raises ConfigurationError: the message names the field, and shows of the URL no user name or query.
+    """
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        parts, usable = None, False
+    if usable and not re.search(r"[\s\x00-\x1f\x7f]", url):
+        return
+    # What cannot be taken apart could hold a password anywhere.
+    shown = f"{url!r} is" if parts is not None and "@" not in url and not parts.query else "This is"
+    raise ConfigurationError(f"{field}: {shown} not a URL such as {example}.")
+
+
+def _token_of(body: Any) -> Token:
+    """Read a token endpoint's answer.
+
+    :raises ValueError: it holds no usable token; likewise KeyError and TypeError.
+    """
+    value, life = body["access_token"], float(body.get("expires_in") or _UNKNOWN_LIFE)
+    if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value) or not math.isfinite(life):
+        raise ValueError("no token")
+    return _token(value, life)
+
+
 def _token(value: str, life: float) -> Token:
     if life <= limits.MIN_TOKEN_LIFE:
         logger.warning(
@@ -256,42 +314,11 @@ def _token(value: str, life: float) -> Token:
             life,
             limits.MIN_TOKEN_LIFE,
         )
-    # Short-lived tokens are used for half their life at least, else every call would fetch one.
-    margin = min(limits.TOKEN_MARGIN, max(life / 2, 0.0))
+    # Short-lived tokens are used for half their life, else every call would fetch one; but never so long that
+    # the server refuses them.
+    margin = min(limits.TOKEN_MARGIN, max(life / 2, limits.MIN_TOKEN_LIFE + _TRAVEL))
     return Token(value, time.time() + life - margin)
 
 
 def _host(url: str) -> str:
     return url.split("://", 1)[-1].split("/", 1)[0].rsplit("@", 1)[-1]
-
-
-class TokenCache:
-    """The current token of one login, shared by all clients of the process.
-
-    The lock makes renewals single-flight among threads; the async driver adds its own for its loop.
-    """
-
-    def __init__(self) -> None:
-        self.renewal = threading.Lock()
-        self._token: Token | None = None
-
-    def current(self, rejected: str | None = None) -> str | None:
-        """Return the token unless it is due for renewal or is the one just rejected with 401."""
-        token = self._token
-        if token is None or token.renew_at <= time.time() or token.value == rejected:
-            return None
-        return token.value
-
-    def store(self, token: Token) -> str:
-        self._token = token
-        return token.value
-
-
-_caches: dict[Hashable, TokenCache] = {}
-_caches_lock = threading.Lock()
-
-
-def shared_cache(auth: Auth) -> TokenCache:
-    """Return the process's token cache for a login."""
-    with _caches_lock:
-        return _caches.setdefault(auth.identity(), TokenCache())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .errors import ConfigurationError, FirecrestError, NotFoundError, ProtocolError
+from .errors import FirecrestError, NotFoundError, ProtocolError
 from .flow import Flow, Request, Response
 from .settings import Settings
 from .v1 import V1
@@ -53,10 +53,10 @@ def detect(settings: Settings) -> Flow[Api]:
 
 def wrong_version(settings: Settings, error: FirecrestError) -> FirecrestError:
     """Return the error to show when an answer cannot be read: a named version may be the wrong one."""
-    if settings.api_version == "auto" or not isinstance(error, ProtocolError):
-        return error
-    return ConfigurationError(
-        f"api_version: the connection says {settings.api_version}, but {settings.base_url} does not answer"
-        " like that; set it to auto.",
-        server_message=error.server_message,
-    )
+    if settings.api_version != "auto" and isinstance(error, ProtocolError):
+        # Still a protocol error: a maintenance page must not look like a wrong setting to somebody who waits.
+        error.message += (
+            f" The connection's api_version says {settings.api_version}; if {settings.base_url} is another"
+            " one, set it to auto."
+        )
+    return error

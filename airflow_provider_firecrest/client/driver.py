@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import logging
+import os
+import ssl
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, cast
 
-from .auth import shared_cache
 from .detect import Api, known_api, wrong_version
 from .errors import (
     AmbiguousError,
     AuthenticationError,
+    ConfigurationError,
     FirecrestError,
     InvalidRequestError,
+    RateLimitError,
     RequestTimeoutError,
     UnavailableError,
 )
 from .flow import Flow, Kind, Request, Response
 from .rate import shared_pacer
 from .settings import Settings
+from .tokens import shared_cache
 from .v2 import V2
 
 logger = logging.getLogger("airflow_provider_firecrest.client")
@@ -41,6 +46,7 @@ class Driver:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._verify = ca_bundle(settings.verify)
         self._api = known_api(settings)
         self._tokens = shared_cache(settings.auth)
         self._pacer = shared_pacer(
@@ -80,6 +86,22 @@ class Driver:
     def _renewable(self) -> bool:
         return self.settings.auth.static_headers() is None
 
+    def _reserve(self, request: Request) -> float:
+        """Return the seconds to wait before this request may start.
+
+        :raises RateLimitError: the server asked all of us for a pause that is longer than a call may last.
+            Who waits for jobs sits it out where a deadline and a kill are heeded.
+        """
+        pause = self._pacer.paused_for()
+        if pause > self.settings.retry_budget:
+            raise RateLimitError(
+                f"The server asked for a pause; {pause:.0f} s of it are left. Nothing was sent.",
+                method=request.method,
+                path=request.path,
+                retry_after=pause,
+            )
+        return self._pacer.reserve()
+
     def _checked(self, request: Request, response: Response, seconds: float) -> Response:
         """Return a success; raise what anything else stands for."""
         logger.debug("%s %s -> %d (%.2f s)", request.method, request.path, response.status, seconds)
@@ -92,6 +114,45 @@ class Driver:
         if isinstance(error, AuthenticationError) and not self._renewable():
             error.message += " The connection's token or key cannot be renewed: put a new one into it."
         raise error
+
+
+def ca_bundle(verify: bool | str) -> bool | str:
+    """Return how certificates are checked, the same for both drivers: requests and httpx look at different
+    environment variables, and requests prefers them to what it is told.
+
+    :raises ConfigurationError: there is no such bundle.
+    """
+    if verify is True:
+        names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+        return next((value for name in names if (value := os.environ.get(name))), True)
+    if isinstance(verify, str) and not Path(verify).exists():
+        raise ConfigurationError(f"verify: there is no CA bundle {verify}.")
+    return verify
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and all it was made of; HTTP libraries wrap the one that matters several times."""
+    queue: list[Any] = [error]
+    seen: set[int] = set()
+    while queue:
+        each = queue.pop(0)
+        if isinstance(each, BaseException) and id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            queue += [getattr(each, "reason", None), *each.args, each.__cause__, each.__context__]
+
+
+def tls_problem(error: BaseException) -> str | None:
+    """Say what is wrong with the server's TLS, when it is not just a connection that broke."""
+    for each in causes(error):
+        if isinstance(each, ssl.SSLCertVerificationError):
+            return f"the server's certificate is not accepted: {each.verify_message}"
+        if isinstance(each, ssl.SSLError) and each.reason in _NO_TLS:
+            return "what answers there does not speak TLS; is it an http:// address?"
+    return None
+
+
+_NO_TLS = ("WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
 
 
 def lost_answer(request: Request, reason: str) -> FirecrestError:

@@ -23,6 +23,7 @@ class Pacer:
         self._burst = max(1.0, per_second)
         self._lock = threading.Lock()
         self._next = 0.0
+        self._paused_until = 0.0
 
     def reserve(self) -> float:
         """Take the next place and return the seconds to wait for it."""
@@ -36,7 +37,12 @@ class Pacer:
     def pause(self, seconds: float) -> None:
         """Let nobody start before ``seconds`` from now: one 429 is meant for all of us."""
         with self._lock:
-            self._next = max(self._next, time.monotonic() + seconds)
+            self._paused_until = max(self._paused_until, time.monotonic() + seconds)
+            self._next = max(self._next, self._paused_until)
+
+    def paused_for(self) -> float:
+        """Return the seconds left of a pause; who cannot wait that long takes no place."""
+        return max(0.0, self._paused_until - time.monotonic())
 
 
 _pacers: dict[Hashable, Pacer] = {}

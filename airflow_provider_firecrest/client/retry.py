@@ -6,6 +6,7 @@ The table is kind of call x outcome; the waiting is tenacity's. Knows nothing of
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Mapping
 from datetime import UTC
@@ -21,28 +22,32 @@ DEFAULT_DELAY = 10.0
 """Seconds to wait after a 429 that does not say how long."""
 
 _MAX_BACKOFF = 20.0
+_LONGEST_DELAY = 10 * 365 * 86_400.0
 
 
 def server_delay(headers: Mapping[str, str]) -> float | None:
     """Return the seconds the server asks us to wait: `Retry-After` (seconds or date), else `RateLimit-Reset`,
     else None.
     """
-    value = headers.get("retry-after")
-    if value:
-        if value.strip().isdigit():
-            return float(value)
-        try:
-            when = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        if when.tzinfo is None:
-            when = when.replace(tzinfo=UTC)
-        return max(0.0, when.timestamp() - time.time())
-    reset = headers.get("ratelimit-reset") or headers.get("x-ratelimit-reset")
+    for name in ("retry-after", "ratelimit-reset", "x-ratelimit-reset"):
+        delay = _delay(headers.get(name, "").strip())
+        if delay is not None:
+            return delay
+    return None
+
+
+def _delay(value: str) -> float | None:
+    """Read seconds, a date, or the moment at which a window ends in seconds since the epoch."""
+    if re.fullmatch(r"[0-9]{1,12}(\.[0-9]+)?", value):
+        seconds = float(value)
+        return seconds if seconds < _LONGEST_DELAY else max(0.0, seconds - time.time())
     try:
-        return max(0.0, float(reset)) if reset else None
+        when = parsedate_to_datetime(value)
     except ValueError:
         return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return max(0.0, when.timestamp() - time.time())
 
 
 def may_repeat(request: Request, error: BaseException) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from .auth import Auth
+from .auth import Auth, check_url
 from .errors import ConfigurationError
 
 API_VERSIONS = ("auto", "1", "2")
@@ -45,11 +45,8 @@ class Settings:
     retry_budget: float = 120.0
 
     def __post_init__(self) -> None:
+        check_url(self.base_url, field="host", example="https://api.example.org/firecrest/v2")
         parts = urlsplit(self.base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigurationError(
-                f"host: {self.base_url!r} is not a URL such as https://api.example.org/firecrest/v2."
-            )
         if parts.query or parts.fragment or parts.username:
             raise ConfigurationError("host: the URL must hold neither a user name nor a query.")
         if self.api_version not in API_VERSIONS:

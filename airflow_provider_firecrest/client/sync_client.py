@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
 import requests
-from requests.auth import AuthBase
+from requests.auth import AuthBase, HTTPBasicAuth
 from tenacity import Retrying
 
 from . import retry
 from .auth import TokenRequest
 from .calls import Calls
 from .detect import Api, detect
-from .driver import Driver, lost_answer, not_sent
+from .driver import Driver, causes, lost_answer, not_sent, tls_problem
 from .errors import AuthenticationError, ConfigurationError, FirecrestError, UnavailableError
 from .flow import Flow, Request, Response, Sleep
 from .settings import Settings
@@ -48,7 +49,9 @@ class FirecrestClient(Driver, Calls):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._local = threading.local()
-        self._sessions: list[requests.Session] = []
+        # Weak: the session of a thread that ended closes itself, whether or not anybody closes the client.
+        self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
+        self._sessions_lock = threading.Lock()
         self._places = threading.BoundedSemaphore(settings.max_concurrent_requests)
 
     def __enter__(self) -> FirecrestClient:
@@ -61,8 +64,11 @@ class FirecrestClient(Driver, Calls):
 
     def close(self) -> None:
         """Close the connections that are kept alive."""
-        while self._sessions:
-            self._sessions.pop().close()
+        with self._sessions_lock:
+            sessions = list(self._sessions)
+            self._sessions.clear()
+        for session in sessions:
+            session.close()
 
     @property
     def api(self) -> Api:
@@ -132,7 +138,7 @@ class FirecrestClient(Driver, Calls):
         token = self._tokens.current(rejected)
         if token is not None:
             return token
-        with self._tokens.renewal:
+        with self._tokens.renewing():
             # Somebody else may have renewed it while we waited.
             token = self._tokens.current(rejected)
             if token is not None:
@@ -147,16 +153,17 @@ class FirecrestClient(Driver, Calls):
             answer = self._session().post(
                 question.url,
                 data=dict(question.form),
-                auth=question.basic or _NoAuth(),
+                auth=_basic(question) or _NoAuth(),
                 headers={"Accept": "application/json"},
                 timeout=self.settings.timeout,
+                verify=self._verify,
                 allow_redirects=False,
             )
-        except requests.exceptions.SSLError as error:
-            raise ConfigurationError(
-                f"auth_url: TLS problem with the token server ({_reason(error)})."
-            ) from None
         except requests.exceptions.RequestException as error:
+            if problem := tls_problem(error):
+                raise ConfigurationError(f"auth_url: {problem}.") from None
+            if isinstance(error, ValueError):
+                raise ConfigurationError("auth_url: nothing can be sent to this address.") from None
             raise UnavailableError(
                 f"The token server (auth_url) cannot be reached ({_reason(error)})."
             ) from None
@@ -164,7 +171,7 @@ class FirecrestClient(Driver, Calls):
 
     def _once(self, request: Request, token: str | None) -> Response:
         with self._places:
-            wait = self._pacer.reserve()
+            wait = self._reserve(request)
             if wait:
                 time.sleep(wait)
             started = time.monotonic()
@@ -187,10 +194,9 @@ class FirecrestClient(Driver, Calls):
                 headers=self._headers(token, request),
                 auth=_NoAuth(),
                 timeout=(min(timeout, 10.0), timeout),
+                verify=self._verify,
                 allow_redirects=False,
             )
-        except requests.exceptions.SSLError as error:
-            raise ConfigurationError(f"host: TLS problem ({_reason(error)}).") from None
         except requests.exceptions.ConnectTimeout:
             raise not_sent(request, "no connection within the time limit") from None
         except requests.exceptions.ConnectionError as error:
@@ -198,6 +204,8 @@ class FirecrestClient(Driver, Calls):
         except requests.exceptions.Timeout:
             raise lost_answer(request, f"nothing within {timeout:.0f} s") from None
         except requests.exceptions.RequestException as error:
+            if isinstance(error, ValueError):
+                raise ConfigurationError("host: nothing can be sent to this address.") from None
             raise lost_answer(request, _reason(error)) from None
         finally:
             if stream is not None:
@@ -208,15 +216,21 @@ class FirecrestClient(Driver, Calls):
         """Return this thread's session: requests does not promise that one may be shared."""
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = requests.Session()
-            session.verify = self.settings.verify
-            self._local.session = session
-            self._sessions.append(session)
+            session = self._local.session = requests.Session()
+            with self._sessions_lock:
+                self._sessions.add(session)
         return session
+
+
+def _basic(question: TokenRequest) -> HTTPBasicAuth | None:
+    # As bytes: requests would encode text as Latin-1, and fail where httpx does not.
+    return HTTPBasicAuth(*(each.encode() for each in question.basic)) if question.basic else None
 
 
 def _connection_error(request: Request, error: requests.exceptions.ConnectionError) -> FirecrestError:
     """Tell a connection that never came about from one that broke: only the first surely changed nothing."""
+    if problem := tls_problem(error):
+        return ConfigurationError(f"host: {problem}.")
     cause: Any = error.args[0] if error.args else error
     cause = getattr(cause, "reason", cause)
     if type(cause).__name__ in (
@@ -231,17 +245,11 @@ def _connection_error(request: Request, error: requests.exceptions.ConnectionErr
 
 def _reason(error: BaseException) -> str:
     """Name a transport error without its text, which holds URLs; the system's own words are safe."""
-    seen: list[Any] = [error]
-    while seen:
-        each = seen.pop()
-        if (
-            isinstance(each, OSError)
-            and each.strerror
-            and not isinstance(each, requests.exceptions.RequestException)
-        ):
+    for each in causes(error):
+        if isinstance(each, requests.exceptions.RequestException):
+            continue
+        if isinstance(each, OSError) and each.strerror:
             return each.strerror
-        if isinstance(each, BaseException):
-            seen.extend([each.__cause__, each.__context__, getattr(each, "reason", None), *each.args])
     return type(error).__name__
 
 

@@ -16,10 +16,10 @@ from . import limits, states
 from .api import ApiBase
 from .errors import (
     AuthenticationError,
-    CommandTimeoutError,
     DeadlineError,
     FirecrestError,
     NotFoundError,
+    ProtocolError,
     QuotaError,
     RateLimitError,
     TooLargeError,
@@ -33,14 +33,54 @@ logger = logging.getLogger("airflow_provider_firecrest.client")
 LOST_AFTER = 600.0
 """Seconds for which a job that was seen must stay unknown before it counts as lost."""
 
-LOGIN_PATIENCE = 900.0
-"""Seconds for which refused logins are taken for an outage of the token server."""
+REFUSALS_TOLERATED = 900.0
+"""Seconds of nothing but refusals (401, 403, a bad certificate) before waiting gives up. A token server or a
+gateway that is being replaced refuses for minutes; a deleted account refuses for ever."""
 
 
 def is_outage(error: FirecrestError) -> bool:
     """Return whether an error says nothing about the job: the question failed, not the job."""
-    transient = (UnavailableError, RateLimitError, CommandTimeoutError, QuotaError, TooLargeError)
+    transient = (UnavailableError, RateLimitError, QuotaError, TooLargeError)
     return isinstance(error, transient)
+
+
+class _Patience:
+    """Adds up failed questions about a job: outages are waited through, absence and refusals for a while."""
+
+    def __init__(self) -> None:
+        self._seen = False
+        self._absent = 0.0
+        self._absent_at: float | None = None
+        self._refused_since: float | None = None
+
+    def answered(self) -> None:
+        """Note that the job was seen."""
+        self._seen, self._absent, self._absent_at, self._refused_since = True, 0.0, None, None
+
+    def failed(self, error: FirecrestError) -> None:
+        """Note a failed question; raise its error when waiting on is of no use."""
+        now = time.monotonic()
+        if isinstance(error, NotFoundError):
+            self._missed(error, now)
+            return
+        # Only absence that was looked at counts: nobody knows what the answer would have been meanwhile.
+        self._absent_at = None
+        if is_outage(error) or (self._seen and isinstance(error, ProtocolError)):
+            # A page in front of an API that was there a moment ago is its maintenance.
+            self._refused_since = None
+            return
+        if not self._seen and not isinstance(error, AuthenticationError):
+            raise error
+        self._refused_since = now if self._refused_since is None else self._refused_since
+        if now - self._refused_since > REFUSALS_TOLERATED:
+            raise error
+
+    def _missed(self, error: NotFoundError, now: float) -> None:
+        self._refused_since = None
+        self._absent += 0.0 if self._absent_at is None else now - self._absent_at
+        self._absent_at = now
+        if self._absent > (LOST_AFTER if self._seen else limits.JOB_VISIBLE_WITHIN):
+            raise error
 
 
 class Waiting(ApiBase):
@@ -68,43 +108,32 @@ class Waiting(ApiBase):
         :param system: system name; default: the connection's.
         :returns: the job in its final state, whichever that is.
         :raises DeadlineError: ``timeout`` passed. The job goes on.
-        :raises NotFoundError: the job has been unknown for a minute since the start, or for ten after it was
+        :raises NotFoundError: every answer of a minute called the job unknown; of ten minutes, after it was
             seen.
+        :raises FirecrestError: nothing but refusals for a quarter of an hour, or at once if the job was never
+            seen and the login is not the reason.
         :endpoint: as :meth:`get_job`
         """
         started = time.monotonic()
-        last_good, refused_since = started, None
+        patience = _Patience()
         seen: Job | None = None
         while True:
-            job: Job | None = None
-            asked = time.monotonic()
+            pause = poll_interval * random.uniform(0.9, 1.1)
             try:
                 job = yield from self.get_job(job_id, system=system)
-                refused_since = None
-            except NotFoundError:
-                patience = LOST_AFTER if seen is not None else limits.JOB_VISIBLE_WITHIN
-                if asked - last_good > patience:
-                    raise
-            except AuthenticationError as error:
-                refused_since = refused_since or asked
-                if asked - refused_since > LOGIN_PATIENCE:
-                    raise
-                logger.warning("Job %s: %s Waiting goes on.", job_id, error.message)
             except FirecrestError as error:
-                if not is_outage(error):
-                    raise
-                # An outage tells nothing about the job; the time of it does not count as absence.
-                last_good += time.monotonic() - asked + poll_interval
+                patience.failed(error)
+                pause = max(pause, error.retry_after or 0.0)
                 logger.warning("Job %s: %s Waiting goes on.", job_id, error.message)
-            if job is not None:
-                last_good = time.monotonic()
+            else:
+                patience.answered()
                 if on_change is not None and (seen is None or seen.state != job.state):
                     on_change(job)
                 seen = job
                 if states.is_final(job.state):
                     return job
-            pause = poll_interval * random.uniform(0.9, 1.1)
-            if timeout is not None and time.monotonic() + pause - started > timeout:
+            left = None if timeout is None else timeout - (time.monotonic() - started)
+            if left is not None and left <= 0:
                 state = f"it is {seen.state}" if seen else "it was never seen"
                 raise DeadlineError(f"Job {job_id} is not over after {timeout:.0f} s; {state}.")
-            yield Sleep(pause)
+            yield Sleep(pause if left is None else min(pause, left))
