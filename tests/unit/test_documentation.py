@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 import airflow_provider_firecrest
+from airflow_provider_firecrest.client import errors
 from airflow_provider_firecrest.hooks import _settings
+from airflow_provider_firecrest.operators._results import JobResult
 
 ROOT = Path(airflow_provider_firecrest.__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -37,6 +39,16 @@ FOR_DAGS = sorted(set(airflow_provider_firecrest.__all__) - {"__version__", "Fir
 def test_an_operator_or_sensor_has_a_page_of_its_own(name: str) -> None:
     titles = {text_of(page).partition("\n")[0] for page in DOCS.rglob("*.md")}
     assert f"# {name}" in titles
+
+
+@pytest.mark.parametrize("name", [name for name in vars(errors) if name.endswith("Error")])
+def test_an_error_class_has_its_line_about_what_to_do(name: str) -> None:
+    assert f"`{name}`" in text_of(DOCS / "errors.md")
+
+
+def test_a_result_key_of_a_job_is_explained() -> None:
+    page = text_of(DOCS / "operators" / "submit_job.md")
+    assert [key for key in JobResult.__annotations__ if f"`{key}`" not in page] == []
 
 
 @pytest.mark.parametrize("field", _settings.FIELDS)
