@@ -24,6 +24,8 @@ def control_router() -> APIRouter:
     router.post("/faults", status_code=201, response_model=None)(post_fault)
     router.delete("/faults", status_code=204)(delete_faults)
     router.post("/tokens", status_code=201)(post_token)
+    router.delete("/tokens", status_code=204)(delete_tokens)
+    router.put("/tokens/life", status_code=204)(put_token_life)
     return router
 
 
@@ -68,3 +70,13 @@ async def post_token(request: Request) -> dict[str, str]:
         wish.get("claims"), ttl=wish.get("ttl"), key_id=wish.get("key_id", "local-1")
     )
     return {"access_token": minted}
+
+
+def delete_tokens(request: Request) -> None:
+    """Refuse every token there is, as a server does that lost its memory or changed its key."""
+    state_of(request).tokens.revoke_all()
+
+
+async def put_token_life(request: Request) -> None:
+    """Let new tokens end after ``seconds``; the token endpoint goes on to promise the configured life."""
+    state_of(request).tokens.ttl = (await request.json())["seconds"]

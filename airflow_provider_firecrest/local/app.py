@@ -25,6 +25,7 @@ from airflow_provider_firecrest.local.errors import (
     handle_unforeseen,
     handle_validation_error,
 )
+from airflow_provider_firecrest.local.lies import Liar
 from airflow_provider_firecrest.local.middleware import FirecrestHeaders, Observer
 from airflow_provider_firecrest.local.state import LocalState
 from airflow_provider_firecrest.local.v1.api_control import v1_control_router
@@ -46,7 +47,7 @@ def build_app(state: LocalState) -> ASGIApp:
     app.include_router(v1_control_router(v1))
     app.mount("/v1", v1_app(v1))
     app.mount("/v2", _v2(state))
-    return Observer(app, state.faults, state.requests)
+    return Observer(Liar(app, state.faults, state.scheduler.job_list), state.faults, state.requests)
 
 
 def _v2(state: LocalState) -> FastAPI:

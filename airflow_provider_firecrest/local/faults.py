@@ -1,7 +1,7 @@
 """The fault switch: which of the next requests go wrong, and how.
 
-Knows: matching and counting. Must not know: how answers are sent (`middleware`), job scripts
-(`transfer_jobs`).
+Knows: matching, counting and chance. Must not know: how answers are sent (`middleware`), spoilt
+(`broken_wire`) or made up (`lies`), nor job scripts (`transfer_jobs`).
 
 A new kind of fault is a new name in `ACTIONS` and one place that asks for it with `take`.
 """
@@ -9,13 +9,18 @@ A new kind of fault is a new name in `ACTIONS` and one place that asks for it wi
 from __future__ import annotations
 
 import itertools
+import random
 import re
 import threading
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 # Done to the HTTP exchange, by the middleware.
-EXCHANGE_ACTIONS = ("status", "lose_answer", "delay", "drop")
+EXCHANGE_ACTIONS = ("status", "status_after_acting", "lose_answer", "delay", "drop")
+# Done to the bytes on their way, by the middleware.
+WIRE_ACTIONS = ("truncate", "stall", "bit_flip", "bit_flip_upload")
+# Done to what an answer says of jobs.
+LIES = ("hide_job", "stale_running", "unknown_state")
 # Done to a transfer job, when its script is written.
 JOB_ACTIONS = ("file_job_does_nothing", "ingress_says_success_without_file")
 # Done to a FirecREST v1 task, when the request that creates it is answered or its file is copied.
@@ -26,7 +31,9 @@ TASK_ACTIONS = (
     "task_400_although_submitted",
     "staging_fails",
 )
-ACTIONS = EXCHANGE_ACTIONS + JOB_ACTIONS + TASK_ACTIONS
+ACTIONS = EXCHANGE_ACTIONS + WIRE_ACTIONS + LIES + JOB_ACTIONS + TASK_ACTIONS
+
+_OURS = {"id", "used"}
 
 
 @dataclass
@@ -34,16 +41,33 @@ class Fault:
     """One rule.
 
     Args:
-        action: ``status`` answers with ``status``/``headers``/``body`` and does nothing; ``lose_answer``
-            acts, then closes the connection; ``delay`` waits ``delay_s`` seconds first; ``drop`` closes the
-            connection without acting; ``file_job_does_nothing`` makes a file job report success and do
-            nothing; ``ingress_says_success_without_file`` the same for an upload. Of v1 tasks:
-            ``task_hangs_at_100`` never goes on and does nothing, ``task_hangs_after_acting`` acts first,
-            ``task_400`` ends with the text ``body`` and does nothing, ``task_400_although_submitted`` acts
-            first, ``staging_fails`` makes one copy from or to the object store fail with ``status``.
+        action: what goes wrong.
+
+            To the exchange: ``status`` answers with ``status``/``headers``/``body`` and does nothing;
+            ``status_after_acting`` acts, then answers so; ``lose_answer`` acts, then (after ``delay_s``)
+            closes the connection; ``delay`` waits ``delay_s`` seconds first; ``drop`` waits ``delay_s`` and
+            closes the connection without acting.
+
+            To the bytes: ``truncate`` sends half of the answer and closes the connection; ``stall`` sends
+            half, and the rest ``delay_s`` seconds later; ``bit_flip`` turns one bit of the answer, and
+            ``bit_flip_upload`` one of the request.
+
+            To what is said of jobs: ``hide_job`` leaves out those submitted less than ``delay_s`` seconds
+            ago; ``stale_running`` shows those that ended less than ``delay_s`` seconds ago as RUNNING;
+            ``unknown_state`` shows every state as ``body``. 0 seconds mean all jobs.
+
+            To a file job: ``file_job_does_nothing`` makes it report success and do nothing;
+            ``ingress_says_success_without_file`` the same for an upload.
+
+            To a v1 task: ``task_hangs_at_100`` never goes on and does nothing, ``task_hangs_after_acting``
+            acts first, ``task_400`` ends with the text ``body`` and does nothing,
+            ``task_400_although_submitted`` acts first, ``staging_fails`` makes one copy from or to the object
+            store fail with ``status``.
         method: HTTP method it applies to, any if empty.
         path_regex: regular expression searched for in the path.
         times: how many requests it applies to; 0 means all.
+        probability: chance that a request it matches goes wrong; drawn from a generator of its own.
+        seed: start of that generator: the same requests in the same order meet the same faults.
     """
 
     action: str
@@ -54,13 +78,20 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     body: Any = None
     delay_s: float = 0.0
+    probability: float = 1.0
+    seed: int = 0
     id: int = 0
     used: int = 0
 
+    def __post_init__(self) -> None:
+        self._chance = random.Random(self.seed)
+
     def applies(self, method: str, path: str) -> bool:
-        """Whether this rule is for such a request and not used up."""
+        """Whether this rule is for such a request, is not used up, and its chance comes up."""
         left = self.times == 0 or self.used < self.times
-        return left and self.method in ("", method) and re.search(self.path_regex, path) is not None
+        if not left or self.method not in ("", method) or re.search(self.path_regex, path) is None:
+            return False
+        return self.probability >= 1.0 or self._chance.random() < self.probability
 
 
 class FaultSwitch:
@@ -75,21 +106,12 @@ class FaultSwitch:
         """Put a rule in force.
 
         Raises:
-            ValueError: an unknown action or key, or a bad regular expression.
+            ValueError: an unknown action or key, a bad regular expression, or a chance that is none.
         """
         values = dict(description)
         match = values.pop("match", {})
         values.update(match)
-        unknown = set(values) - {
-            "action",
-            "method",
-            "path_regex",
-            "times",
-            "status",
-            "headers",
-            "body",
-            "delay_s",
-        }
+        unknown = set(values) - {each.name for each in fields(Fault)} | (set(values) & _OURS)
         if unknown:
             raise ValueError(f"unknown fault keys: {', '.join(sorted(unknown))}")
         if values.get("action") not in ACTIONS:
@@ -98,6 +120,8 @@ class FaultSwitch:
             re.compile(values.get("path_regex", ""))
         except re.error as error:
             raise ValueError(f"bad path_regex: {error}") from error
+        if not 0.0 <= float(values.get("probability", 1.0)) <= 1.0:
+            raise ValueError(f"bad probability {values['probability']!r}: it lies between 0 and 1")
         fault = Fault(**values)
         fault.method = fault.method.upper()
         with self._lock:

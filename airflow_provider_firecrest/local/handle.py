@@ -151,9 +151,16 @@ class LocalFirecrest:
     def fault(
         self, action: str, *, method: str = "", path_regex: str = "", times: int = 1, **details: Any
     ) -> None:
-        """Make the next ``times`` matching requests go wrong; see `faults.Fault` for actions and details."""
+        """Make the next ``times`` matching requests (0: all) go wrong, or each with a ``probability``.
+
+        See `faults.Fault` for actions and details.
+        """
         match = {"method": method, "path_regex": path_regex}
         self.control("POST", "faults", {"action": action, "match": match, "times": times, **details})
+
+    def faults(self) -> list[dict[str, Any]]:
+        """The faults in force, with the number of requests that each was ``used`` for."""
+        return list(self.control("GET", "faults"))
 
     def clear_faults(self) -> None:
         """End all faults."""
@@ -162,6 +169,14 @@ class LocalFirecrest:
     def mint_token(self, **wish: Any) -> str:
         """A token with chosen ``claims``, ``ttl`` (seconds) or ``key_id``."""
         return str(self.control("POST", "tokens", wish)["access_token"])
+
+    def revoke_tokens(self) -> None:
+        """Refuse every token there is from now on."""
+        self.control("DELETE", "tokens")
+
+    def token_life(self, seconds: float) -> None:
+        """Let new tokens end after ``seconds``, whatever life the token endpoint promises."""
+        self.control("PUT", "tokens/life", {"seconds": seconds})
 
 
 def _await_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) -> dict[str, Any]:

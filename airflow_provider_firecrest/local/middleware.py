@@ -9,12 +9,12 @@ import asyncio
 import json
 import time
 import uuid
-from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from airflow_provider_firecrest.local.faults import EXCHANGE_ACTIONS, Fault, FaultSwitch
+from airflow_provider_firecrest.local.broken_wire import answer_broken, close_connection
+from airflow_provider_firecrest.local.faults import EXCHANGE_ACTIONS, WIRE_ACTIONS, Fault, FaultSwitch
 from airflow_provider_firecrest.local.requests_log import RequestLog
 
 _ID_HEADERS = ("X-Request-ID", "X-Correlation-ID")
@@ -80,18 +80,31 @@ class Observer:
             self._log.add(scope["method"], scope["path"], status[0], began, elapsed)
 
     async def _exchange(self, scope: Scope, receive: Receive, send: Send, server_send: Send) -> None:
-        fault = self._faults.take(EXCHANGE_ACTIONS, scope["method"], scope["path"])
+        fault = self._faults.take(EXCHANGE_ACTIONS + WIRE_ACTIONS, scope["method"], scope["path"])
         if fault is None:
             await self._app(scope, receive, send)
+        elif fault.action in WIRE_ACTIONS:
+            await answer_broken(self._app, scope, receive, send, server_send, fault)
         elif fault.action == "delay":
             await asyncio.sleep(fault.delay_s)
             await self._app(scope, receive, send)
         elif fault.action == "status":
             await _send_fault(send, fault)
         else:
-            if fault.action == "lose_answer":
-                await self._app(scope, receive, _swallow)
-            await _close_connection(receive, server_send)
+            await self._act_or_not(scope, receive, send, server_send, fault)
+
+    async def _act_or_not(
+        self, scope: Scope, receive: Receive, send: Send, server_send: Send, fault: Fault
+    ) -> None:
+        """What was asked for happens or not, and who asked does not learn it."""
+        if fault.action != "drop":
+            await self._app(scope, receive, _swallow)
+        if fault.delay_s:
+            await asyncio.sleep(fault.delay_s)
+        if fault.action == "status_after_acting":
+            await _send_fault(send, fault)
+        else:
+            await close_connection(receive, server_send)
 
 
 async def _send_fault(send: Send, fault: Fault) -> None:
@@ -110,17 +123,6 @@ async def _send_answer(send: Send, status: int, headers: dict[str, str], body: b
 
 async def _swallow(message: Message) -> None:
     """Stands in for ``send`` when an answer is to be lost."""
-
-
-async def _close_connection(receive: Receive, server_send: Send) -> None:
-    """Cut the connection without an answer. ASGI has no word for that, hence uvicorn's transport."""
-    cycle: Any = getattr(server_send, "__self__", None)
-    transport = getattr(cycle, "transport", None)
-    if transport is None:
-        raise RuntimeError("this server does not let a fault close its connection")
-    transport.abort()
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _is_uuid(text: str) -> bool:

@@ -61,6 +61,10 @@ class TokenIssuer:
         payload = {name: value for name, value in payload.items() if value is not None}
         return jwt.encode(payload, self._key, algorithm=_ALGORITHM, headers={"kid": key_id})
 
+    def revoke_all(self) -> None:
+        """Refuse every token minted up to now, however long it had to live."""
+        self._key = secrets.token_hex(32)
+
     def decode(self, token: str) -> dict[str, Any]:
         """Claims of a token that is signed by us and not expired.
 
