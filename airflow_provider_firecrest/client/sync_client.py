@@ -10,7 +10,7 @@ import time
 import weakref
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import requests
 from requests.auth import AuthBase, HTTPBasicAuth
@@ -188,9 +188,7 @@ class FirecrestClient(Driver, Calls):
                 params=request.query(),
                 json=request.json,
                 data=dict(request.form) if request.form is not None else None,
-                files={request.upload.field: (request.upload.filename, stream)}
-                if request.upload and stream
-                else None,
+                files=_files(request, stream),
                 headers=self._headers(token, request),
                 auth=_NoAuth(),
                 timeout=(min(timeout, 10.0), timeout),
@@ -220,6 +218,14 @@ class FirecrestClient(Driver, Calls):
             with self._sessions_lock:
                 self._sessions.add(session)
         return session
+
+
+def _files(request: Request, stream: IO[bytes] | None) -> dict[str, tuple[str, IO[bytes]]] | None:
+    if request.upload is None or stream is None:
+        return None
+    # The server takes a backslash before another character for an escape; httpx writes it twice, requests
+    # does not.
+    return {request.upload.field: (request.upload.filename.replace("\\", "\\\\"), stream)}
 
 
 def _basic(question: TokenRequest) -> HTTPBasicAuth | None:
