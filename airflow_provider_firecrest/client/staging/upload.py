@@ -18,6 +18,7 @@ from pathlib import Path
 
 import requests
 
+from ..._crash_points import crash_point
 from ..errors import IntegrityError, InvalidRequestError
 from . import answers
 from .answers import Failure
@@ -81,6 +82,7 @@ def put_object(
             sending = _Sending(file, spans, wire, gate, meter, options)
             sha256 = sending.run()
             file.check_unchanged()
+            crash_point("before_complete_upload")
             etag = complete_upload(wire, gate, meter, options, complete_url, sending.parts)
         finally:
             wire.close()
@@ -150,6 +152,7 @@ class _Sending:
             outcome = self._attempt(span)
             if isinstance(outcome, Part):
                 self._sent[span.number] = outcome
+                crash_point("during_parts")
                 return
             patience.after(outcome)
 
