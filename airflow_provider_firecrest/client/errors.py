@@ -17,23 +17,34 @@ if TYPE_CHECKING:
 
 _MAX_WORDS = 2000
 
+_SECRET_NAMES = (
+    r"(?:client[_-]secret|(?:access|refresh|id|auth)[_-]token|(?:x[_-])?api[_-]key|password"
+    r"|x-amz-(?:signature|credential|security-token))"
+)
 _SECRET_PATTERNS = (
     # Presigned URLs: everything behind the question mark is a credential.
     re.compile(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]*", re.IGNORECASE),
+    # A user and password in front of a host.
+    re.compile(r"(https?://)[^\s\"'<>/?@]+(?=@)", re.IGNORECASE),
     # Bearer tokens and JWTs, wherever they stand.
-    re.compile(r"(bearer\s+)[A-Za-z0-9._~+/=-]+", re.IGNORECASE),
+    re.compile(r"(bearer\s+)(?=[A-Za-z0-9._~+/-]*[0-9._~+/-])[A-Za-z0-9._~+/=-]+", re.IGNORECASE),
+    re.compile(r"(authorization[\"']?\s*[=:]\s*[\"']?\w+\s+)[^\s\"',;]+", re.IGNORECASE),
     re.compile(r"()\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"),
-    re.compile(
-        r"((?:client_secret|access_token|refresh_token|api_key|password)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,}]+",
-        re.IGNORECASE,
-    ),
+    # Assigned, or quoted as in JSON: a secret whatever it looks like.
+    re.compile(rf"({_SECRET_NAMES}\s*=\s*[\"']?)[^\s\"'&,}}]+", re.IGNORECASE),
+    re.compile(rf"({_SECRET_NAMES}\\?[\"']\s*:\s*\\?[\"'])[^\"'\\]+", re.IGNORECASE),
+    # Behind a colon alone it may be a sentence of ours about the field of that name.
+    re.compile(rf"({_SECRET_NAMES}\s*:\s*)(?=[^\s\"',]*[0-9])[^\s\"',]{{12,}}", re.IGNORECASE),
 )
 
 
 def redact(text: str) -> str:
     """Return ``text`` without anything that looks like a token, a secret or the query of a presigned URL."""
-    # An URL-encoded presigned URL hides its query from the patterns below.
-    if "%" in text and "signature" in (decoded := unquote(text)).lower():
+    # An URL-encoded presigned URL hides its query from the patterns below; quoted twice, twice as well.
+    for _ in range(3):
+        decoded = unquote(text)
+        if decoded == text or "signature" not in decoded.lower():
+            break
         text = decoded
     for pattern in _SECRET_PATTERNS:
         text = pattern.sub(r"\1***", text)

@@ -56,7 +56,7 @@ class Settings:
         for name in ("timeout", "max_requests_per_second", "max_concurrent_requests"):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"{name}: must be greater than 0.")
-        if self.retry_budget < 0:
+        if not self.retry_budget >= 0:
             raise ConfigurationError("retry_budget: must not be negative.")
         object.__setattr__(self, "base_url", self.base_url.rstrip("/"))
 
