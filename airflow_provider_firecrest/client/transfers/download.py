@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -192,6 +193,7 @@ def finish_download(
     job: Job | None = None,
     *,
     progress: Callable[[int, int], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> TransferResult:
     """Fetch a staged file and prove it before it gets its name, once the server's job is over.
 
@@ -199,6 +201,7 @@ def finish_download(
     :param staged: what :func:`stage_download` returned.
     :param job: the server's job in its final state; None asks for it.
     :param progress: called with bytes received and bytes in all, about once a second.
+    :param stop: set it to stop the fetching.
     :raises TransferFailedError: the job failed; the message holds its logs.
     :raises IntegrityError: what came differs from the file on the system; nothing was left behind.
     :endpoint: GET .../ops/tail (logs), the presigned URL, GET .../ops/stat, GET .../ops/checksum
@@ -214,6 +217,7 @@ def finish_download(
             size=staged.size,
             options=staging.StagingOptions(verify=client.settings.verify),
             progress=progress,
+            cancelled=stop,
         )
         _prove(
             client,

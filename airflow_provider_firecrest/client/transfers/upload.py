@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -164,6 +165,7 @@ def stage_upload(
     *,
     progress: Callable[[int, int], None] | None = None,
     on_start: Callable[[TransferJob], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> StagedUpload:
     """Send a large file to the object store in parts; the server's job then writes it.
 
@@ -171,6 +173,7 @@ def stage_upload(
     :param plan: a plan whose way is ``staged``.
     :param progress: called with bytes sent and bytes in all, about once a second.
     :param on_start: called with the server's job as soon as it exists, so that a kill can find it.
+    :param stop: set it to stop the sending.
     :raises FirecrestError: it failed; the server's job was cancelled, since it would hold its slot to the
         time limit.
     :endpoint: POST .../transfer/upload, then the presigned URLs
@@ -181,7 +184,7 @@ def stage_upload(
     if on_start is not None and transfer is not None:
         on_start(transfer)
     try:
-        sent = _send(client, plan, ticket, progress)
+        sent = _send(client, plan, ticket, progress, stop)
         if sent.size != plan.size:
             raise InvalidRequestError(
                 f"source_path: {plan.source} changed its size while it was being uploaded."
@@ -211,10 +214,13 @@ def _send(
     plan: UploadPlan,
     ticket: UploadTicket | FormTicket,
     progress: Callable[[int, int], None] | None,
+    stop: threading.Event | None,
 ) -> staging.Staged:
     options = staging.StagingOptions(verify=client.settings.verify)
     if isinstance(ticket, FormTicket):
-        return staging.post_object(plan.source, ticket.url, ticket.fields, options=options, progress=progress)
+        return staging.post_object(
+            plan.source, ticket.url, ticket.fields, options=options, progress=progress, cancelled=stop
+        )
     return staging.put_object(
         plan.source,
         ticket.part_urls,
@@ -222,6 +228,7 @@ def _send(
         ticket.part_size,
         options=options,
         progress=progress,
+        cancelled=stop,
     )
 
 
@@ -281,14 +288,15 @@ def _resolve(client: FirecrestClient, target: str, name: str, info: System) -> t
         target = paths.check(paths.join(target, name), client.api.rules.ops, field="target_path")
         found = client.stat(target, system=info.name)
     except NotFoundError:
-        _check_parent(client, paths.parent(target), info.name)
+        check_parent(client, paths.parent(target), info.name)
         return target, None
     if found.is_dir:
         raise ConflictError(f"target_path: {target} is a directory on {info.name}.")
     return target, found
 
 
-def _check_parent(client: FirecrestClient, parent: str, system: str) -> None:
+def check_parent(client: FirecrestClient, parent: str, system: str) -> None:
+    """Refuse a target whose directory is not there."""
     try:
         found = client.stat(parent, system=system)
     except NotFoundError:
