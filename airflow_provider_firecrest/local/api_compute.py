@@ -20,6 +20,7 @@ from starlette.concurrency import run_in_threadpool
 
 from airflow_provider_firecrest.local.access import System, User
 from airflow_provider_firecrest.local.errors import ApiError, slurm_failure
+from airflow_provider_firecrest.local.faults import BATCH_ACTIONS
 from airflow_provider_firecrest.local.shell import TIMED_OUT
 from airflow_provider_firecrest.local.slurm import (
     SbatchError,
@@ -109,14 +110,16 @@ async def post_job_submit(
         # sbatch reads the script from its standard input, which nobody ever closes.
         await asyncio.sleep(state.config.ops_timeout)
         raise ApiError(408, TIMED_OUT)
-    return {"jobId": await run_in_threadpool(_submit, state.scheduler, job, user)}
+    idle = state.faults.take(BATCH_ACTIONS, request.method, request.url.path) is not None
+    return {"jobId": await run_in_threadpool(_submit, state.scheduler, job, user, idle)}
 
 
-def _submit(scheduler: Scheduler, job: JobDescriptionModel, user: str) -> str:
+def _submit(scheduler: Scheduler, job: JobDescriptionModel, user: str, idle: bool) -> str:
     assert isinstance(job.env, dict)
     try:
+        script = _script_file(job.script_path) if job.script_path else job.script or ""
         return scheduler.submit(
-            _script_file(job.script_path) if job.script_path else job.script or "",
+            _without_commands(script) if idle else script,
             user=user,
             working_dir=job.working_directory,
             name=job.name,
@@ -132,6 +135,11 @@ def _submit(scheduler: Scheduler, job: JobDescriptionModel, user: str) -> str:
         )
     except SbatchError as error:
         raise slurm_failure(error) from error
+
+
+def _without_commands(script: str) -> str:
+    """What is left of a script that does nothing: its comments, directives among them (a fault)."""
+    return "".join(line for line in script.splitlines(keepends=True) if line.startswith("#"))
 
 
 def _script_file(path: str) -> str:

@@ -23,6 +23,8 @@ WIRE_ACTIONS = ("truncate", "stall", "bit_flip", "bit_flip_upload")
 LIES = ("hide_job", "stale_running", "unknown_state")
 # Done to a transfer job, when its script is written.
 JOB_ACTIONS = ("file_job_does_nothing", "ingress_says_success_without_file")
+# Done to a user's batch job, when it is submitted.
+BATCH_ACTIONS = ("job_does_nothing",)
 # Done to a FirecREST v1 task, when the request that creates it is answered or its file is copied.
 TASK_ACTIONS = (
     "task_hangs_at_100",
@@ -31,7 +33,7 @@ TASK_ACTIONS = (
     "task_400_although_submitted",
     "staging_fails",
 )
-ACTIONS = EXCHANGE_ACTIONS + WIRE_ACTIONS + LIES + JOB_ACTIONS + TASK_ACTIONS
+ACTIONS = EXCHANGE_ACTIONS + WIRE_ACTIONS + LIES + JOB_ACTIONS + BATCH_ACTIONS + TASK_ACTIONS
 
 _OURS = {"id", "used"}
 
@@ -58,6 +60,8 @@ class Fault:
 
             To a file job: ``file_job_does_nothing`` makes it report success and do nothing;
             ``ingress_says_success_without_file`` the same for an upload.
+
+            To a batch job: ``job_does_nothing`` makes it end well without running its commands.
 
             To a v1 task: ``task_hangs_at_100`` never goes on and does nothing, ``task_hangs_after_acting``
             acts first, ``task_400`` ends with the text ``body`` and does nothing,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from airflow_provider_firecrest.local.slurm.node import Launch
 from airflow_provider_firecrest.local.slurm.records import Submission, Task
 
 _SRUN = Path(__file__).with_name("srun.py")
+_RSYNC = Path(__file__).parents[1] / "v1" / "rsync.py"
 
 
 def install_srun(directory: Path) -> None:
@@ -25,6 +27,20 @@ def install_srun(directory: Path) -> None:
     program = directory / "srun"
     python, script = shlex.quote(sys.executable), shlex.quote(str(_SRUN))
     program.write_text(f'#!/bin/sh\nexec {python} -I -S -X utf8 {script} "$@"\n')
+    program.chmod(0o755)
+
+
+def install_rsync(directory: Path) -> None:
+    """Give jobs an ``rsync`` where this machine has none: clusters always have one. It knows no options."""
+    if shutil.which("rsync") is not None:
+        return
+    program = directory / "rsync"
+    python, script = shlex.quote(sys.executable), shlex.quote(str(_RSYNC))
+    program.write_text(
+        "#!/bin/sh\n"
+        'for each; do shift; case "$each" in -*) ;; *) set -- "$@" "$each" ;; esac; done\n'
+        f'exec {python} -I -S -X utf8 {script} "$@"\n'
+    )
     program.chmod(0o755)
 
 

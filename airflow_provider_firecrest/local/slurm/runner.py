@@ -20,7 +20,13 @@ from typing import Any
 from airflow_provider_firecrest.local.slurm.config import SchedulerConfig
 from airflow_provider_firecrest.local.slurm.environment import login_environment
 from airflow_provider_firecrest.local.slurm.errors import SrunError
-from airflow_provider_firecrest.local.slurm.launch import batch_launch, file_names, install_srun, name_values
+from airflow_provider_firecrest.local.slurm.launch import (
+    batch_launch,
+    file_names,
+    install_rsync,
+    install_srun,
+    name_values,
+)
 from airflow_provider_firecrest.local.slurm.node import Launch, Node, NodeLost
 from airflow_provider_firecrest.local.slurm.records import State, Step, Task
 from airflow_provider_firecrest.local.slurm.steps import close_steps, ended_state, read_steps
@@ -59,6 +65,7 @@ class Runner:
         self._closed = False
         self._scratch.mkdir(parents=True, exist_ok=True)
         install_srun(self._bin_dir)
+        install_rsync(self._bin_dir)
         self._node = Node(self._log, self._on_event)
 
     @property
