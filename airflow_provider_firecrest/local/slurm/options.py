@@ -42,6 +42,7 @@ _VALUED_TEXT = """
 _VALUED = frozenset(_VALUED_TEXT.split())
 
 _ALL = _FLAGS | _OPTIONAL_VALUE | _VALUED
+_ALIASES = {"tasks-per-node": "ntasks-per-node"}
 _USAGE = 'Try "sbatch --help" for more information\n'
 
 
@@ -100,6 +101,7 @@ def _long(word: str, rest: list[str]) -> tuple[str, str]:
 
 
 def _complete(given: str, word: str) -> str:
+    given = _ALIASES.get(given, given)
     if given in _ALL:
         return given
     candidates = [name for name in _ALL if name.startswith(given)] if given else []

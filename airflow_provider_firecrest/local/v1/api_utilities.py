@@ -5,6 +5,7 @@ Knows: the command behind each call and the shape of its answer. Must not know: 
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import stat
@@ -18,6 +19,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from airflow_provider_firecrest.local.listing import LS, Listing
+from airflow_provider_firecrest.local.sandbox import Sandbox
 from airflow_provider_firecrest.local.v1.commands import CommandFailed, absolute
 from airflow_provider_firecrest.local.v1.errors import V1Error, refused
 from airflow_provider_firecrest.local.v1.utility import Utility, with_query
@@ -118,8 +120,7 @@ async def _stat(call: Utility, name: str, *, dereference: bool) -> dict[str, int
     sandbox, config = call.v1.local.sandbox, call.v1.local.config
     path = absolute(call.v1, call.user, call.values.required(name))
     owner = config.other_uid if sandbox.owned_by_other(path) else config.uid
-    is_link = stat.S_ISLNK(int(mode, 16))
-    group = None if is_link else sandbox.group_of(str(PurePosixPath(path)))
+    group = _group_of(sandbox, path, dereference=dereference)
     return {
         "mode": int(mode, 16),
         "ino": inode,
@@ -132,6 +133,10 @@ async def _stat(call: Utility, name: str, *, dereference: bool) -> dict[str, int
         "ctime": changed,
         "mtime": modified,
     }
+
+
+def _group_of(sandbox: Sandbox, path: str, *, dereference: bool) -> str | None:
+    return sandbox.group_of(os.path.realpath(path) if dereference else path)
 
 
 async def get_head(request: Request) -> JSONResponse:
