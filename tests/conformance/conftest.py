@@ -10,6 +10,9 @@ import pytest
 from airflow_provider_firecrest.local import LocalFirecrest
 from airflow_provider_firecrest.local.sandbox import remove_tree
 from tests.conformance.harness import Replayer
+from tests.conformance.v1_fixtures import v1_replayer, v1_server
+
+__all__ = ["recorded_server", "replayer", "v1_replayer", "v1_server"]
 
 
 @pytest.fixture(scope="package")
