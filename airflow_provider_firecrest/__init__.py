@@ -16,6 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .hooks.firecrest import FirecrestHook
+    from .operators.filesystem import FirecrestFilesystemOperator
+    from .operators.internal import (
+        FirecrestCompressOperator,
+        FirecrestExtractOperator,
+        FirecrestInternalCopyOperator,
+        FirecrestInternalDeleteOperator,
+        FirecrestInternalMoveOperator,
+        FirecrestInternalRsyncOperator,
+    )
     from .operators.jobs import FirecrestCancelJobOperator, FirecrestSubmitJobOperator
     from .operators.transfers import FirecrestDownloadOperator, FirecrestUploadOperator
     from .sensors.files import FirecrestFileSensor
@@ -26,9 +35,16 @@ __version__ = "0.1.0"
 
 __all__ = [
     "FirecrestCancelJobOperator",
+    "FirecrestCompressOperator",
     "FirecrestDownloadOperator",
+    "FirecrestExtractOperator",
     "FirecrestFileSensor",
+    "FirecrestFilesystemOperator",
     "FirecrestHook",
+    "FirecrestInternalCopyOperator",
+    "FirecrestInternalDeleteOperator",
+    "FirecrestInternalMoveOperator",
+    "FirecrestInternalRsyncOperator",
     "FirecrestJobSensor",
     "FirecrestSubmitJobOperator",
     "FirecrestSystemSensor",
@@ -38,9 +54,16 @@ __all__ = [
 
 _HOME_OF = {
     "FirecrestCancelJobOperator": "operators.jobs",
+    "FirecrestCompressOperator": "operators.internal",
     "FirecrestDownloadOperator": "operators.transfers",
+    "FirecrestExtractOperator": "operators.internal",
     "FirecrestFileSensor": "sensors.files",
+    "FirecrestFilesystemOperator": "operators.filesystem",
     "FirecrestHook": "hooks.firecrest",
+    "FirecrestInternalCopyOperator": "operators.internal",
+    "FirecrestInternalDeleteOperator": "operators.internal",
+    "FirecrestInternalMoveOperator": "operators.internal",
+    "FirecrestInternalRsyncOperator": "operators.internal",
     "FirecrestJobSensor": "sensors.jobs",
     "FirecrestSubmitJobOperator": "operators.jobs",
     "FirecrestSystemSensor": "sensors.systems",

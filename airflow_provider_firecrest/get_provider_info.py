@@ -30,9 +30,13 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": _modules("hooks.firecrest"),
-        "operators": _modules("operators.jobs", "operators.transfers"),
+        "operators": _modules(
+            "operators.jobs", "operators.transfers", "operators.internal", "operators.filesystem"
+        ),
         "sensors": _modules("sensors.jobs", "sensors.files", "sensors.systems"),
-        "triggers": _modules("triggers.jobs", "triggers.files", "triggers.systems"),
+        "triggers": _modules(
+            "triggers.jobs", "triggers.dependent_jobs", "triggers.files", "triggers.systems"
+        ),
         "connection-types": [
             {
                 "connection-type": "firecrest",

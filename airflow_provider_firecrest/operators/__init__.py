@@ -9,19 +9,42 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .filesystem import FirecrestFilesystemOperator
+    from .internal import (
+        FirecrestCompressOperator,
+        FirecrestExtractOperator,
+        FirecrestInternalCopyOperator,
+        FirecrestInternalDeleteOperator,
+        FirecrestInternalMoveOperator,
+        FirecrestInternalRsyncOperator,
+    )
     from .jobs import FirecrestCancelJobOperator, FirecrestSubmitJobOperator
     from .transfers import FirecrestDownloadOperator, FirecrestUploadOperator
 
 __all__ = [
     "FirecrestCancelJobOperator",
+    "FirecrestCompressOperator",
     "FirecrestDownloadOperator",
+    "FirecrestExtractOperator",
+    "FirecrestFilesystemOperator",
+    "FirecrestInternalCopyOperator",
+    "FirecrestInternalDeleteOperator",
+    "FirecrestInternalMoveOperator",
+    "FirecrestInternalRsyncOperator",
     "FirecrestSubmitJobOperator",
     "FirecrestUploadOperator",
 ]
 
 _HOME_OF = {
     "FirecrestCancelJobOperator": "jobs",
+    "FirecrestCompressOperator": "internal",
     "FirecrestDownloadOperator": "transfers",
+    "FirecrestExtractOperator": "internal",
+    "FirecrestFilesystemOperator": "filesystem",
+    "FirecrestInternalCopyOperator": "internal",
+    "FirecrestInternalDeleteOperator": "internal",
+    "FirecrestInternalMoveOperator": "internal",
+    "FirecrestInternalRsyncOperator": "internal",
     "FirecrestSubmitJobOperator": "jobs",
     "FirecrestUploadOperator": "transfers",
 }

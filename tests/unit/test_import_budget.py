@@ -7,7 +7,15 @@ import pytest
 from tests.bench.imports import import_cost
 
 BUDGET_MS = 15
-MODULES = ["operators.jobs", "operators.transfers", "sensors.jobs", "sensors.files", "sensors.systems"]
+MODULES = [
+    "operators.jobs",
+    "operators.transfers",
+    "operators.internal",
+    "operators.filesystem",
+    "sensors.jobs",
+    "sensors.files",
+    "sensors.systems",
+]
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -14,12 +14,22 @@ from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_firecrest.client.models import Job, JobElement, JobStep
 from airflow_provider_firecrest.operators._results import job_result, submitted_result
+from airflow_provider_firecrest.operators.filesystem import FirecrestFilesystemOperator
+from airflow_provider_firecrest.operators.internal import (
+    FirecrestCompressOperator,
+    FirecrestExtractOperator,
+    FirecrestInternalCopyOperator,
+    FirecrestInternalDeleteOperator,
+    FirecrestInternalMoveOperator,
+    FirecrestInternalRsyncOperator,
+)
 from airflow_provider_firecrest.operators.jobs import FirecrestCancelJobOperator, FirecrestSubmitJobOperator
 from airflow_provider_firecrest.operators.transfers import FirecrestDownloadOperator, FirecrestUploadOperator
 from airflow_provider_firecrest.sensors.files import FirecrestFileSensor
 from airflow_provider_firecrest.sensors.jobs import FirecrestJobSensor
 from airflow_provider_firecrest.sensors.systems import FirecrestSystemSensor
 from airflow_provider_firecrest.triggers._watch import MAX_ELEMENTS, job_as_dict, job_from_dict
+from airflow_provider_firecrest.triggers.dependent_jobs import FirecrestDependentJobTrigger
 from airflow_provider_firecrest.triggers.files import FirecrestFileTrigger
 from airflow_provider_firecrest.triggers.jobs import FirecrestJobTrigger
 from airflow_provider_firecrest.triggers.systems import FirecrestSystemTrigger
@@ -48,6 +58,22 @@ TASKS: dict[str, Callable[[], Any]] = {
     "cancel": lambda: FirecrestCancelJobOperator(task_id="t", job_id=["1", "{{ ds }}"]),
     "upload": lambda: FirecrestUploadOperator(task_id="t", source_path="/a", target_path="/b/{{ ds }}"),
     "download": lambda: FirecrestDownloadOperator(task_id="t", source_path="/a", target_path="/b/{{ ds }}"),
+    **{
+        cls.__name__: lambda cls=cls: cls(
+            task_id="t", source_path="/a/{{ ds }}", target_path="/b", after_job_id="{{ ds }}", deferrable=True
+        )
+        for cls in (
+            FirecrestInternalMoveOperator,
+            FirecrestInternalCopyOperator,
+            FirecrestInternalRsyncOperator,
+            FirecrestCompressOperator,
+            FirecrestExtractOperator,
+        )
+    },
+    "delete": lambda: FirecrestInternalDeleteOperator(task_id="t", path="/a/{{ ds }}", time_limit="1"),
+    "filesystem": lambda: FirecrestFilesystemOperator(
+        task_id="t", operation="chmod", path="/a/{{ ds }}", arguments={"mode": "{{ ds }}"}
+    ),
     "job_sensor": lambda: FirecrestJobSensor(task_id="t", job_id="{{ ds }}", deferrable=True),
     "file_sensor": lambda: FirecrestFileSensor(
         task_id="t", path="/x/{{ ds }}", min_size=1, mode="reschedule"
@@ -60,6 +86,16 @@ TRIGGERS: list[tuple[type[BaseTrigger], dict[str, Any]]] = [
     (
         FirecrestJobTrigger,
         {"job_ids": ["1"], "submitted_at": 1000.5, "cancel_on_kill": True, "carry": {"job_id": "1"}},
+    ),
+    (
+        FirecrestDependentJobTrigger,
+        {
+            "job_ids": ["2"],
+            "after_job_id": "1",
+            "submitted_at": 1000.5,
+            "cancel_on_kill": True,
+            "carry": {"job_id": "2"},
+        },
     ),
     (FirecrestFileTrigger, {"path": "/x", "min_size": 5}),
     (FirecrestSystemTrigger, {"services": ["scheduler"]}),

@@ -1,0 +1,127 @@
+"""One operator for the small operations on files, each a call or two of the client's.
+
+Knows which operation takes which arguments. Large work (copying, archiving) has operators of its own, in
+``internal``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from ..hooks._task import DEFAULT_CONN_ID, FirecrestMixin
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from ..client import FirecrestClient
+
+OPERATIONS: dict[str, tuple[str, ...]] = {
+    "checksum": (),
+    "chmod": ("mode",),
+    "chown": ("owner", "group"),
+    "head": ("lines", "size", "skip_trailing"),
+    "ls": ("show_hidden", "numeric_uid", "recursive", "dereference"),
+    "mkdir": ("parents",),
+    "rename": ("target_path",),
+    "rm": (),
+    "stat": ("dereference",),
+    "symlink": ("link_path",),
+    "tail": ("lines", "size", "skip_heading"),
+    "view": ("size", "offset"),
+}
+"""The operations, and the arguments that each takes besides ``path``; they are the client's."""
+
+_NEEDED = {"chmod": "mode", "rename": "target_path", "symlink": "link_path"}
+
+
+class FirecrestFilesystemOperator(FirecrestMixin, BaseOperator):
+    """Does one small operation on the system's files, at once: within the server's five seconds.
+
+    The result is a JSON dict: ``operation``, ``path``, ``system`` and ``value``: a dict for ``stat``,
+    ``chmod``, ``chown``, ``mkdir``, ``symlink`` and ``rename``; a list of dicts for ``ls``; text for
+    ``checksum`` (SHA-256), ``head``, ``tail`` and ``view``; None for ``rm``. ``checksum`` of a large file,
+    and ``rename`` on FirecREST v2, which has no call for it, take a job, and the task waits for it in the
+    worker.
+
+    :param operation: ``checksum``, ``chmod``, ``chown``, ``head``, ``ls``, ``mkdir``, ``rename``, ``rm``,
+        ``stat``, ``symlink``, ``tail`` or ``view``.
+    :param path: absolute path on the system; for ``symlink`` what the link points to.
+    :param arguments: the operation's own: ``mode`` (chmod), ``owner`` and ``group`` (chown), ``lines`` or
+        ``size`` (head, tail), ``parents`` (mkdir), ``target_path`` (rename), ``link_path`` (symlink) and
+        more.
+    :param system: name of the system; default: the connection's.
+    :param firecrest_conn_id: the connection's id.
+    :raises AirflowFailException: the request was refused: no such file, no permission, a wrong argument.
+    :raises AirflowException: it did not work this time.
+    """
+
+    template_fields: Sequence[str] = ("path", "arguments", "system", "firecrest_conn_id")
+    ui_color = "#efe8d3"
+
+    def __init__(
+        self,
+        *,
+        operation: str,
+        path: str,
+        arguments: dict[str, Any] | None = None,
+        system: str | None = None,
+        firecrest_conn_id: str = DEFAULT_CONN_ID,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if operation not in OPERATIONS:
+            raise ValueError(f"operation: {operation!r} is not one of {', '.join(OPERATIONS)}.")
+        self.operation = operation
+        self.path = path
+        self.arguments = arguments
+        self.system = system
+        self.firecrest_conn_id = firecrest_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Do it."""
+        with self.firecrest() as client:
+            arguments = self._checked(self.arguments or {})
+            value = self._value(client, arguments)
+            system = self.system or client.system
+            return {"operation": self.operation, "path": self.path, "system": system, "value": value}
+
+    def _value(self, client: FirecrestClient, arguments: dict[str, Any]) -> Any:
+        if self.operation == "checksum":
+            from ..client.transfers.proof import remote_sha256
+
+            size = client.stat(self.path, system=self.system).size
+            return remote_sha256(client, self.path, size, self.system or str(client.system))
+        if self.operation == "rename":
+            from ..client.fileops import run_operation
+
+            if client.api.generation == 2:
+                self.log.info(
+                    "FirecREST v2 has no call for this: it is done by a job, which may have to queue."
+                )
+            target = arguments["target_path"]
+            return run_operation(client, "mv", self.path, target, system=self.system).as_dict()
+        found = getattr(client, self.operation)(*self._positional(arguments), **arguments, system=self.system)
+        if isinstance(found, list):
+            return [asdict(each) for each in found]
+        return asdict(found) if is_dataclass(found) and not isinstance(found, type) else found
+
+    def _positional(self, arguments: dict[str, Any]) -> list[Any]:
+        name = _NEEDED.get(self.operation)
+        return [self.path] if name is None else [self.path, arguments.pop(name)]
+
+    def _checked(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        from ..client.errors import InvalidRequestError
+
+        known = OPERATIONS[self.operation]
+        unknown = sorted(set(arguments) - set(known))
+        if unknown:
+            takes = f"takes {', '.join(known)}" if known else "takes none"
+            raise InvalidRequestError(f"arguments: {self.operation} {takes}, not {', '.join(unknown)}.")
+        needed = _NEEDED.get(self.operation)
+        if needed is not None and not arguments.get(needed):
+            raise InvalidRequestError(f"arguments: {self.operation} needs {needed}.")
+        return dict(arguments)
