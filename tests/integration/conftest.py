@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,8 +28,11 @@ class TaskInstance:
 
     dag_id: str = "weather"
     task_id: str = "simulate"
-    run_id: str = "manual"
+    # No two runs of a DAG share one: a task is known by it, on the cluster too.
+    run_id: str = field(default_factory=lambda: f"manual__{uuid.uuid4().hex}")
     map_index: int = -1
+    try_number: int = 1
+    max_tries: int = 0
     start_date: datetime = field(default_factory=lambda: datetime.now(tz=UTC))
     xcoms: dict[str, str] = field(default_factory=dict)
 

@@ -95,7 +95,7 @@ async def test_the_state_of_the_own_mapped_task_decides(
 
     monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(get_task_states))
     waiting = trigger()
-    waiting._task_instance = _Instance()  # type: ignore[assignment]
+    waiting.task_instance = _Instance()  # type: ignore[assignment]
     assert await _compat.left_deferred(waiting) is left
     assert asked == [{"dag_id": "d", "task_ids": ["t"], "run_ids": ["r"], "map_index": 3}]
 
