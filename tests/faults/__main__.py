@@ -1,0 +1,92 @@
+"""The long form of the fault suite: many tasks under each scenario, one table, and an exit code.
+
+python -m tests.faults --runs 40 --lanes 4 --seed 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from airflow_provider_firecrest.local import LocalFirecrest
+from tests.faults.campaign import Site, open_lanes, run_campaign
+from tests.faults.judge import Findings
+from tests.faults.miniature import Lane
+from tests.faults.scenarios import JOB_SCENARIOS, Scenario
+from tests.faults.transfers import TRANSFER_SCENARIOS, TransferScenario, run_transfer_campaign
+
+SERVER = {"cpus": 16, "ingress_interval": 0.2, "v1_polling_interval": 0.2, "max_part_size": 2 << 20}
+COLUMNS = ("runs", "duplicates", "lost", "wrong_bytes", "orphans", "leaks")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run every scenario on every API generation asked for; 0 only if nothing went wrong."""
+    options = _options(arguments)
+    for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "_AIRFLOW_"))]:
+        del os.environ[name]
+    began, total = time.monotonic(), Findings()
+    _print_row("scenario", list(COLUMNS))
+    with tempfile.TemporaryDirectory(prefix="firecrest-faults-") as folder:
+        os.environ["AIRFLOW_HOME"] = folder
+        with open_lanes(Path(folder), options.lanes) as lanes:
+            for generation in options.api:
+                for scenario in _wanted(generation, options.only):
+                    row = f"v{generation} {scenario.name}"
+                    found = _run(Path(folder, row), scenario, generation, lanes, options)
+                    _print_row(row, [getattr(found, column) for column in COLUMNS])
+                    _add(total, found, row)
+    _print_row("all", [getattr(total, column) for column in COLUMNS])
+    print(f"{time.monotonic() - began:.0f} s, seed {options.seed}")
+    for note in total.notes[:200]:
+        print(note)
+    return 0 if total.clean else 1
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--runs", type=int, default=40, help="tasks for each scenario (default: 40)")
+    parser.add_argument("--lanes", type=int, default=4, help="workers side by side (default: 4)")
+    parser.add_argument("--seed", type=int, default=1, help="start of every draw (default: 1)")
+    parser.add_argument("--api", type=int, nargs="*", default=[2, 1], choices=[1, 2])
+    parser.add_argument("--only", default="", help="scenarios whose name contains this")
+    return parser.parse_args(arguments)
+
+
+def _wanted(generation: int, only: str) -> list[Scenario]:
+    return [
+        scenario
+        for scenario in (*JOB_SCENARIOS, *TRANSFER_SCENARIOS)
+        if scenario.only in (0, generation) and only in scenario.name
+    ]
+
+
+def _run(
+    folder: Path, scenario: Scenario, generation: int, lanes: Sequence[Lane], options: argparse.Namespace
+) -> Findings:
+    # A server for each scenario: a list of thousands of jobs would make every look-up slow.
+    with LocalFirecrest(**SERVER) as server:
+        site = Site(server, generation, folder)
+        if isinstance(scenario, TransferScenario):
+            runs = max(1, options.runs // 4)
+            return run_transfer_campaign(site, scenario, runs=runs, lanes=lanes, seed=options.seed)
+        return run_campaign(site, scenario, runs=options.runs, lanes=lanes, seed=options.seed)
+
+
+def _add(total: Findings, found: Findings, row: str) -> None:
+    for column in COLUMNS:
+        setattr(total, column, getattr(total, column) + getattr(found, column))
+    total.notes += [f"{row}: {note}" for note in found.notes]
+
+
+def _print_row(name: str, values: list[object]) -> None:
+    cells = "".join(f"{value!s:>12}" for value in values)
+    print(f"{name:<56}{cells}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

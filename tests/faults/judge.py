@@ -1,0 +1,148 @@
+"""What really happened, as against what the operators say: counts of what must never be.
+
+The witnesses are the scheduler's own job list, a file to which every run of a job appends a line, the fence's
+claims on disk, and digests of files. Must not know how operators or faults work; of their names it knows the
+form of a job's mark, to find claims.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ENDED = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY"})
+
+_TRANSFER_JOBS = re.compile(r"(In|Out)gressFileTransfer")
+_SECRET = re.compile(
+    rb"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]+|X-Amz-(?:Signature|Credential)(?:=|%3D|%253D)[0-9A-Za-z%]{6,}",
+    re.IGNORECASE,
+)
+
+
+@dataclass
+class Findings:
+    """Counts of what must never be, and a line on each."""
+
+    runs: int = 0
+    duplicates: int = 0
+    lost: int = 0
+    wrong_bytes: int = 0
+    orphans: int = 0
+    leaks: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        return not any((self.duplicates, self.lost, self.wrong_bytes, self.orphans, self.leaks))
+
+    def add(self, kind: str, note: str, count: int = 1) -> None:
+        setattr(self, kind, getattr(self, kind) + count)
+        self.notes.append(f"{kind}: {note}")
+
+
+def judge_job(
+    findings: Findings,
+    *,
+    name: str,
+    outcome: dict[str, Any],
+    effects: Path,
+    jobs: Iterable[dict[str, Any]],
+    elements: Sequence[int] | None = None,
+    expected: int = 1,
+) -> None:
+    """Judge one task that runs a job.
+
+    :param name: beginning of the names of this task's jobs, and of nobody else's.
+    :param outcome: what the task ended with.
+    :param effects: the file with one line ``<job id> <element>`` for each run of the script's body.
+    :param elements: elements that each run of an array has.
+    :param expected: runs there should be: more than one where jobs were made to fail.
+    """
+    mine = [job for job in jobs if job["name"].startswith(name)]
+    lines = [line.split() for line in effects.read_text().splitlines()] if effects.exists() else []
+    runs = Counter(line[1] if elements else "" for line in lines)
+    wanted = [str(each) for each in elements] if elements else [""]
+    for element in wanted:
+        if runs[element] > expected:
+            findings.add(
+                "duplicates", f"{name} {element} ran {runs[element]} times", runs[element] - expected
+            )
+        if runs[element] < expected:
+            findings.add("lost", f"{name} {element} ran {runs[element]} times")
+    if outcome["state"] != "success":
+        findings.add("lost", f"{name}: the task ended with {outcome}")
+    elif lines and (outcome["result"] or {}).get("job_id") != lines[-1][0]:
+        findings.add("lost", f"{name}: job {lines[-1][0]} ran, the result tells of {outcome['result']}")
+    for job in mine:
+        if job["state"] not in ENDED or job["processes_left"]:
+            findings.add("orphans", f"{name}: job {job['id']} is {job['state']}")
+
+
+def judge_claims(findings: Findings, *, name: str, folder: Path, effects: Path) -> None:
+    """Each claim in a folder must name a job that ran, and each job that ran must hold one."""
+    holders = {
+        path.read_text().strip() for path in folder.glob(".firecrest-claims/af*") if "." not in path.name
+    }
+    ran = {line.split()[0] for line in effects.read_text().splitlines()} if effects.exists() else set()
+    if holders != ran:
+        findings.add("lost", f"{name}: claims are held by {sorted(holders)}, but {sorted(ran)} ran")
+
+
+def judge_file(
+    findings: Findings, *, name: str, outcome: dict[str, Any], target: Path, content: bytes
+) -> None:
+    """A file under its final name must be the right one, whatever the task says; and be there on success."""
+    if target.exists() and digest(target.read_bytes()) != digest(content):
+        findings.add("wrong_bytes", f"{name}: {target.stat().st_size} bytes instead of {len(content)}")
+    if outcome["state"] != "success":
+        findings.add("lost", f"{name}: the task ended with {outcome}")
+    elif not target.exists():
+        findings.add("lost", f"{name}: success without a file")
+    litter = [path.name for path in target.parent.iterdir() if path != target and "claims" not in path.name]
+    if litter:
+        findings.add("orphans", f"{name}: left beside the target: {litter}", len(litter))
+
+
+def judge_transfer_jobs(findings: Findings, jobs: Iterable[dict[str, Any]]) -> None:
+    """No transfer job of the server may be left running."""
+    for job in jobs:
+        if _TRANSFER_JOBS.search(job["name"]) and (job["state"] not in ENDED or job["processes_left"]):
+            findings.add("orphans", f"transfer job {job['id']} ({job['name']}) is {job['state']}")
+
+
+def judge_secrets(findings: Findings, paths: Iterable[Path], secrets: Iterable[str]) -> None:
+    """No known secret and nothing of the form of a token or a signature may be in any of the files."""
+    for path in paths:
+        for found in secrets_in(path.read_bytes(), secrets):
+            findings.add("leaks", f"{path}: {found}")
+
+
+def judge_history(
+    findings: Findings, name: str, history: list[dict[str, Any]], secrets: Iterable[str]
+) -> None:
+    """Nor in what Airflow keeps of a task: results, events, arguments of triggers, messages."""
+    for found in secrets_in(json.dumps(history).encode(), secrets):
+        findings.add("leaks", f"{name}: {found} in what Airflow keeps")
+
+
+def secrets_in(data: bytes, secrets: Iterable[str]) -> list[str]:
+    """Descriptions, fit to be shown, of the secrets in ``data``, plain or URL-encoded."""
+    found = ["a known secret" for each in secrets if any(form in data for form in _forms(each))]
+    return found + [f"{match.group()[:14].decode(errors='replace')}..." for match in _SECRET.finditer(data)]
+
+
+def _forms(secret: str) -> list[bytes]:
+    from urllib.parse import quote, quote_plus
+
+    forms = {secret, quote(secret, safe=""), quote_plus(secret), quote(quote(secret, safe=""), safe="")}
+    return [form.encode() for form in forms]
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

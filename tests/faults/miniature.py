@@ -1,0 +1,180 @@
+"""An Airflow of a few lines: tries, deferrals, crashes and clears of one task after the other.
+
+Knows what Airflow does between the steps of a task: a crash of the worker ends the try, a retry begins from
+``execute`` with the same ``max_tries``, a crash of the triggerer only runs the trigger again, a clear raises
+``max_tries``. Must not know what an operator does in a step, nor what is right.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+_MOST_TRIGGER_RUNS = 20
+
+# Seconds that are right for a real site and too long for a thousand tests against a server that is quick.
+QUICK: dict[str, float] = {"triggers._polling._FIRST_PAUSE": 0.3, "triggers.poller._GATHER": 0.05}
+
+
+@dataclass
+class Task:
+    """One task instance and what shall happen to it.
+
+    :ivar operator: module and class below ``operators``, such as ``jobs.FirecrestSubmitJobOperator``.
+    :ivar arguments: the operator's arguments.
+    :ivar folder: where its XComs, its state and its log are kept.
+    :ivar crashes: for each try, the crash point at which its worker dies ("" for none).
+    :ivar trigger_kills: seconds after which the triggerer is killed, one for each time.
+    :ivar task_state_store: whether Airflow has one (3.3).
+    """
+
+    operator: str
+    arguments: dict[str, Any]
+    folder: Path
+    env: Mapping[str, str]
+    crashes: Sequence[str] = ()
+    trigger_kills: Sequence[float] = ()
+    retries: int = 6
+    task_state_store: bool = True
+    try_number: int = 0
+    max_tries: int = -1
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.max_tries = self.retries if self.max_tries < 0 else self.max_tries
+        self._kills = list(self.trigger_kills)
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "task.log"
+
+    def step(self, phase: str, **more: Any) -> dict[str, Any]:
+        """The description of a step, for a lane."""
+        crash = self.crashes[self.try_number - 1] if self.try_number <= len(self.crashes) else ""
+        ti = {
+            "dag_id": "faults",
+            "task_id": self.folder.name,
+            "run_id": "manual",
+            "map_index": -1,
+            "try_number": self.try_number,
+            "max_tries": self.max_tries,
+            "id": str(uuid.uuid4()),
+        }
+        return {
+            "phase": phase,
+            "operator": self.operator,
+            "arguments": self.arguments,
+            "folder": str(self.folder),
+            "log": str(self.log),
+            "env": {**self.env, "FIRECREST_CRASH_AT": "" if phase == "trigger" else crash},
+            "task_state_store": self.task_state_store,
+            "ti": ti,
+            **more,
+        }
+
+    def live(self, lane: Lane) -> dict[str, Any]:
+        """Try until it succeeds, fails for good, or is out of tries; the last outcome."""
+        outcome: dict[str, Any] = {}
+        while self.try_number <= self.max_tries:
+            self.try_number += 1
+            outcome = self._one_try(lane)
+            if outcome["state"] == "success" or outcome.get("for_good"):
+                break
+        return outcome
+
+    def clear(self) -> None:
+        """What a user's Clear does to a task instance."""
+        self.max_tries = self.try_number + self.retries
+
+    def _one_try(self, lane: Lane) -> dict[str, Any]:
+        outcome = self._play(lane, self.step("execute"))
+        while outcome["state"] == "deferred":
+            event = self._triggered(lane, outcome)
+            if event["state"] != "event":
+                return event
+            outcome = self._play(lane, self.step("resume", method=outcome["method"], event=event["event"]))
+        return outcome
+
+    def _triggered(self, lane: Lane, deferral: dict[str, Any]) -> dict[str, Any]:
+        """The trigger's event. One whose triggerer dies runs again in another, from its arguments."""
+        for _ in range(_MOST_TRIGGER_RUNS):
+            kill_after = self._kills.pop(0) if self._kills else None
+            outcome = self._play(
+                lane, self.step("trigger", trigger=deferral["trigger"], kill_after=kill_after)
+            )
+            if outcome["state"] != "crashed":
+                break
+        return outcome
+
+    def _play(self, lane: Lane, step: dict[str, Any]) -> dict[str, Any]:
+        outcome = lane.play(step)
+        self.history.append({"try": self.try_number, "phase": step["phase"], **outcome})
+        return outcome
+
+
+class Lane:
+    """A process that does steps, one at a time; see ``lane``.
+
+    :param folder: for what it needs on disk.
+    :param tuning: constants to change, by their path below the package; default: :data:`QUICK`.
+    """
+
+    def __init__(self, folder: Path, tuning: Mapping[str, Any] | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        tuned = json.dumps(dict(QUICK if tuning is None else {**QUICK, **tuning}))
+        command = [sys.executable, "-m", "tests.faults.lane", str(folder / "answer.json"), tuned]
+        self._log = (folder / "lane.log").open("wb")
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            cwd=Path(__file__).resolve().parents[2],
+            env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        )
+
+    def __enter__(self) -> Self:
+        assert self._process.stdout is not None
+        if self._process.stdout.readline() != "ready\n":
+            self.stop()
+            raise RuntimeError(f"the lane did not start: {Path(self._log.name).read_text()}")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End it; a step that is being done is killed with it."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        self._log.close()
+
+    def play(self, step: dict[str, Any]) -> dict[str, Any]:
+        """Do one step in a process of its own."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with self._lock:
+            self._process.stdin.write(json.dumps(step) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the lane ended: {Path(self._log.name).read_text()}")
+        return dict(json.loads(line))

@@ -1,0 +1,147 @@
+"""Campaigns of uploads and downloads: what arrives is compared byte for byte, whatever the task says."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.faults.campaign import Site, do_all, settled_jobs
+from tests.faults.judge import Findings, judge_file, judge_history, judge_secrets, judge_transfer_jobs
+from tests.faults.miniature import Lane, Task
+from tests.faults.scenarios import CHANCE, Scenario
+
+# Above the limit of the direct calls (5 MiB), so that the object storage carries it; direct; empty.
+SIZES = (5 * 1024 * 1024 + 1, 5 * 1024 * 1024 + 1, 5 * 1024 * 1024 + 1, 4321, 0)
+POINTS = (
+    "during_parts",
+    "before_complete_upload",
+    "after_store",
+    "before_defer",
+    "in_execute_complete",
+)
+
+_ERROR = """<?xml version="1.0" encoding="UTF-8"?>
+<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>"""
+_BEGIN = r"/transfer/(upload|download)$|/storage/xfer-external/(upload|download)$"
+
+
+@dataclass(frozen=True)
+class TransferPlan:
+    """What happens to one transfer."""
+
+    upload: bool
+    size: int
+    crashes: tuple[str, ...] = ()
+    deferrable: bool = True
+
+
+def _any(chance: random.Random, **more: Any) -> TransferPlan:
+    return TransferPlan(
+        upload=chance.random() < 0.5, size=chance.choice(SIZES), deferrable=chance.random() < 0.7, **more
+    )
+
+
+def _killed(chance: random.Random) -> TransferPlan:
+    return _any(chance, crashes=(chance.choice(POINTS),))
+
+
+def storage(action: str, method: str, **details: Any) -> Mapping[str, Any]:
+    """A fault of three requests in ten to the object store."""
+    return {"action": action, "method": method, "path_regex": "^/s3/", "probability": CHANCE, **details}
+
+
+def begins(action: str, **details: Any) -> Mapping[str, Any]:
+    """A fault of three transfers in ten, when they are asked for."""
+    return {"action": action, "method": "POST", "path_regex": _BEGIN, "probability": CHANCE, **details}
+
+
+@dataclass(frozen=True)
+class TransferScenario(Scenario):
+    """One row of the table, about files."""
+
+    plan: Any = field(default=_any)
+
+
+TRANSFER_SCENARIOS = (
+    TransferScenario("transfers: worker killed", (), _killed),
+    TransferScenario("transfers: answers lost at the beginning", (begins("lose_answer"),)),
+    TransferScenario("transfers: parts answered 503", (storage("status", "PUT", probability=0.1), storage("status", "GET"))),
+    TransferScenario("transfers: bits turned on the way there", (storage("bit_flip_upload", "PUT"),), only=2),
+    TransferScenario("transfers: bits turned on the way back", (storage("bit_flip", "GET"),)),
+    TransferScenario("transfers: bodies cut short", (storage("truncate", "GET"),)),
+    TransferScenario(
+        "transfers: 200 with an error in it",
+        (storage("status", "POST", status=200, body=_ERROR),),
+        only=2,
+    ),
+    TransferScenario(
+        "transfers: success without a file", (begins("ingress_says_success_without_file"),), only=2
+    ),
+)
+
+
+def run_transfer_campaign(
+    site: Site, scenario: TransferScenario, *, runs: int, lanes: Sequence[Lane], seed: int
+) -> Findings:
+    """Run ``runs`` uploads and downloads under a scenario; count what went wrong."""
+    findings = Findings(runs=runs)
+    all_runs = [_Transfer(site, scenario, seed, index) for index in range(runs)]
+    do_all(site, scenario, all_runs, lanes=lanes, seed=seed)
+    judge_transfer_jobs(findings, settled_jobs(site.server))
+    for each in all_runs:
+        each.judge(findings)
+    return findings
+
+
+class _Transfer:
+    """One transfer of a campaign."""
+
+    def __init__(self, site: Site, scenario: TransferScenario, seed: int, index: int) -> None:
+        chance = random.Random(f"{seed}/{site.generation}/{scenario.name}/{index}")
+        self.plan: TransferPlan = scenario.plan(chance)
+        self.name = f"f{seed}g{site.generation}-" + "".join(chance.choices("abcdefghij", k=8)) + f"-{index}"
+        self.content = chance.randbytes(self.plan.size)
+        self.outcome: dict[str, Any] = {"state": "never run"}
+        self.secrets = [site.server.client_secret]
+        there = site.server.scratch / "faults" / self.name
+        here = site.folder / "files" / self.name
+        kind, source, self.target = self._ways(here, there)
+        self.task = Task(
+            f"transfers.{kind}",
+            {
+                "source_path": str(source),
+                "target_path": str(self.target),
+                "if_exists": "overwrite",
+                "poll_interval": 0.5,
+                "deferrable": self.plan.deferrable,
+            },
+            site.folder / "tasks" / self.name,
+            # A key, so that downloads can be deferred too.
+            {**site.env, "AIRFLOW__CORE__FERNET_KEY": "cFJrYzQ0bVBqbXhYZ2JrS2dqQ2FmZz09Y2ZqZ2JrS2c="},
+            crashes=self.plan.crashes,
+        )
+
+    def _ways(self, here: Path, there: Path) -> tuple[str, Path, Path]:
+        for folder in (here / "source", here / "target", there / "source", there / "target"):
+            folder.mkdir(parents=True)
+        name = "data.bin"
+        if self.plan.upload:
+            source, target = here / "source" / name, there / "target" / name
+            kind = "FirecrestUploadOperator"
+        else:
+            source, target = there / "source" / name, here / "target" / name
+            kind = "FirecrestDownloadOperator"
+        source.write_bytes(self.content)
+        return kind, source, target
+
+    def live(self, lane: Lane) -> None:
+        self.outcome = self.task.live(lane)
+
+    def judge(self, findings: Findings) -> None:
+        judge_file(findings, name=self.name, outcome=self.outcome, target=self.target, content=self.content)
+        logs = [path for path in self.task.folder.iterdir() if path.is_file()]
+        judge_secrets(findings, logs, self.secrets)
+        judge_history(findings, self.name, self.task.history, self.secrets)
