@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from . import states
 from .errors import FirecrestError
 from .flow import Flow
 from .models import Job
-from .v2 import V2
+
+if TYPE_CHECKING:
+    from .detect import Api
 
 TAIL_LINES = 50
 TAIL_BYTES = 16_384
@@ -59,7 +63,7 @@ def summary(job: Job) -> str:
     return text + "."
 
 
-def tail_flow(api: V2, path: str, *, lines: int = TAIL_LINES, system: str | None = None) -> Flow[str]:
+def tail_flow(api: Api, path: str, *, lines: int = TAIL_LINES, system: str | None = None) -> Flow[str]:
     """Read the end of a log without ever failing: a missing log must not hide the failure it would explain.
 
     :param api: the API's flows.

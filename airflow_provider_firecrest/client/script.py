@@ -121,7 +121,7 @@ def set_directive(script: str, name: str, value: str) -> str:
     if "\n" in value or "\r" in value:
         raise InvalidRequestError(f"{name}: must not hold a line break.")
     quoted = value if re.fullmatch(r"[^\s\"'#]+", value) else '"' + value.replace('"', "") + '"'
-    return _insert(script, f"#SBATCH --{name}={quoted}")
+    return insert_before_commands(script, f"#SBATCH --{name}={quoted}")
 
 
 def fold_env(script: str | None, env: Mapping[str, str] | None) -> tuple[str | None, dict[str, str]]:
@@ -160,7 +160,7 @@ def fold_env(script: str | None, env: Mapping[str, str] | None) -> tuple[str | N
                 f" and {why} cannot be given an export line. Set it inside the script."
             )
     if exports and script is not None:
-        script = _insert(script, "\n".join(exports))
+        script = insert_before_commands(script, "\n".join(exports))
     return script, plain
 
 
@@ -262,8 +262,12 @@ def _block(script: str) -> Iterator[str]:
         yield line
 
 
-def _insert(script: str, text: str) -> str:
-    """Put text behind the last directive (or the ``#!`` line), before the first command."""
+def insert_before_commands(script: str, text: str) -> str:
+    """Put text behind the last directive (or the ``#!`` line), before the first command.
+
+    :param script: text of a script with a ``#!`` line.
+    :param text: one or more whole lines.
+    """
     lines = script.split("\n")
     block = list(_block(script))
     last = max((index for index, line in enumerate(block) if line.startswith(("#!", "#SBATCH"))), default=0)

@@ -1,23 +1,20 @@
-"""From an operator's arguments to exactly one submitted job.
+"""From an operator's arguments to a request that can be sent.
 
-Checks and repairs a request before anything is sent, and deals with a submit whose answer was lost. Must
-not wait for jobs.
+Checks and repairs before anything is sent, and sends nothing itself (``_attempts`` does).
 """
 
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..client import arrays, script
-from ..client.errors import AmbiguousError, ConfigurationError, FirecrestError, InvalidRequestError, Retry
+from ..client import script
+from ..client.errors import ConfigurationError, InvalidRequestError
 
 if TYPE_CHECKING:
     from ..client import FirecrestClient
-    from ..client.models import Job
 
 ADOPT_WITHIN = 60.0
 """Seconds in which a job whose submit was not answered must show up."""
@@ -110,47 +107,6 @@ def safe_name(name: str) -> str:
     return _NAME_UNSAFE.sub("_", name)[-MAX_JOB_NAME:]
 
 
-def submit(
-    client: FirecrestClient,
-    request: JobRequest,
-    *,
-    system: str | None,
-    log: Any,
-    sleep: Callable[[float], None] = time.sleep,
-    within: float | None = None,
-) -> str:
-    """Submit a job once.
-
-    :returns: the job's id.
-    :raises AmbiguousError: the answer was lost, and it cannot be said whether there is a job; nothing was
-        submitted again.
-    """
-    before = _ids_before(client, request.name, system, log)
-    try:
-        return client.submit_job(
-            request.script,
-            remote_script=request.remote_script,
-            working_dir=request.working_dir,
-            name=request.name,
-            system=system,
-            **request.options,
-        )
-    except AmbiguousError as error:
-        log.warning(
-            "The submit was not answered: %s Looking for the job by its name %r.", error, request.name
-        )
-        return _adopt(
-            client,
-            request,
-            before,
-            error,
-            system=system,
-            log=log,
-            sleep=sleep,
-            within=ADOPT_WITHIN if within is None else within,
-        )
-
-
 def _checked_script(text: str | None, remote_script: str | None) -> tuple[str | None, tuple[str, ...]]:
     if text is not None and remote_script:
         raise InvalidRequestError("script, remote_script: both are given; give one.")
@@ -189,96 +145,4 @@ def _streams(
         stderr=options.get("stderr"),
         script_options=found,
         array="array" in found,
-    )
-
-
-def _ids_before(client: FirecrestClient, name: str, system: str | None, log: Any) -> set[str] | None:
-    """Remember which jobs of this name there are: any other one that shows up after a lost answer is new.
-
-    None when they cannot be listed (one job with ``|`` in its name breaks the list for everybody); that is
-    no reason not to submit.
-    """
-    from ..client import FirecrestClient as Client
-
-    try:
-        with Client(client.settings.with_changes(retry_budget=2.0)) as hasty:
-            return _ids_of(hasty.jobs(name=name, time_window=_WINDOW, system=system))
-    except FirecrestError as error:
-        if error.retry is Retry.NO and not error.status:
-            raise
-        log.info("The jobs named %r cannot be listed now: %s", name, error)
-        return None
-
-
-def _ids_of(rows: list[Job]) -> set[str]:
-    return {arrays.base_id(row.job_id) for row in rows}
-
-
-def _adopt(
-    client: FirecrestClient,
-    request: JobRequest,
-    before: set[str] | None,
-    lost: AmbiguousError,
-    *,
-    system: str | None,
-    log: Any,
-    sleep: Callable[[float], None],
-    within: float,
-) -> str:
-    """Find the one job that the unanswered submit made, or give up; never submit again."""
-    if before is None:
-        raise _undecided(request, lost, "and the jobs of this name could not be listed before it")
-    waited, pause, seen = 0.0, 1.0, set[str]()
-    while True:
-        try:
-            seen = _new_ids(client.jobs(name=request.name, time_window=_WINDOW, system=system), before)
-            seen = {each for each in seen if _may_be_ours(client, each, request, system)}
-        except FirecrestError as error:
-            log.warning("The jobs cannot be listed now: %s", error)
-        if len(seen) == 1:
-            found = seen.pop()
-            log.info("Found it: job %s is new and has the name and the script of the submit.", found)
-            return found
-        if seen or waited >= within:
-            break
-        sleep(pause)
-        waited, pause = waited + pause, min(pause * 2, 10.0)
-    if seen:
-        raise _undecided(
-            request, lost, f"and there are several new jobs of this name: {', '.join(sorted(seen))}"
-        )
-    raise _undecided(request, lost, f"and no new job of this name showed up within {within:.0f} s")
-
-
-def _new_ids(rows: list[Job], before: set[str]) -> set[str]:
-    """Return the ids of new jobs;
-
-    of an array its own id only, though the queue lists its elements under raw ids too.
-    """
-    new = [row for row in rows if arrays.base_id(row.job_id) not in before]
-    of_arrays = {arrays.base_id(row.job_id) for row in new if "_" in row.job_id}
-    return of_arrays or {row.job_id for row in new}
-
-
-def _may_be_ours(client: FirecrestClient, job_id: str, request: JobRequest, system: str | None) -> bool:
-    """Compare the scripts: tasks of the same name, mapped ones for example, submit at the same time."""
-    if request.script is None:
-        return True
-    try:
-        text = client.job_metadata(job_id, system=system).script
-    except FirecrestError:
-        return True
-    return not text or text.strip() == request.script.strip()
-
-
-def _undecided(request: JobRequest, lost: AmbiguousError, why: str) -> AmbiguousError:
-    return AmbiguousError(
-        f"It is not known whether the job was submitted: the submit was not answered, {why}."
-        f" Nothing was submitted again. Look for a job named {request.name!r} on the system (squeue, sacct);"
-        " if there is none, clear this task."
-        f" The lost answer: {lost.message}",
-        method=lost.method,
-        path=lost.path,
-        status=lost.status,
-        server_message=lost.server_message,
     )

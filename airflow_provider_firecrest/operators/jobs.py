@@ -1,8 +1,8 @@
 """Operators that run and cancel Slurm jobs.
 
-Knows the story of a job in a task: submit, wait, result. How a request is checked and submitted stands in
-``_submission``, how one waits in ``triggers`` and ``_waiting``, what a result is in ``_results``; all are
-loaded when a task runs.
+Knows the story of a job in a task: submit, wait, result. How a request is checked stands in ``_submission``,
+how exactly one job comes of it in ``_attempts``, how one waits in ``triggers`` and ``_waiting``, what a
+result is in ``_results``; all are loaded when a task runs.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from .._crash_points import crash_point
 from ..hooks._task import DEFAULT_CONN_ID, FirecrestMixin, default_deferrable, job_ids_of
 from ._deferral import WaitsForJob
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from ..client import FirecrestClient
+    from ..client.models import Job
+    from ._attempts import Submitted
     from ._submission import JobRequest
 
 _SCRIPT_FILES = (".sh", ".sbatch", ".slurm")
@@ -55,6 +58,11 @@ class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
     :param wait_for_completion: False returns right after the submit.
     :param poll_interval: seconds between questions once nothing has changed for some minutes; quicker before.
     :param cancel_on_kill: cancel the job when the task is killed, cleared or marked.
+    :param reattach: ``retry``: a retry after a crash goes on with the job that is there, a clear starts a new
+        one and cancels the old one first; ``always``: a clear goes on with it too; ``never``: every try
+        submits.
+    :param fence: put some lines at the top of shell scripts that let only one job of an attempt go on,
+        should a lost answer have led to two.
     :param deferrable: wait in the triggerer; default: ``[operators] default_deferrable``.
     :raises AirflowFailException: the request was refused, or nobody knows whether the job exists; a retry
         would not help.
@@ -107,6 +115,8 @@ class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
         wait_for_completion: bool = True,
         poll_interval: float = 30.0,
         cancel_on_kill: bool = True,
+        reattach: Literal["retry", "always", "never"] = "retry",
+        fence: bool = True,
         deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
@@ -114,6 +124,8 @@ class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
         if (script is None) == (remote_script is None):
             given = "neither is given" if script is None else "both are given"
             raise ValueError(f"script, remote_script: {given}; give one.")
+        if reattach not in ("retry", "always", "never"):
+            raise ValueError(f"reattach: {reattach!r} is not one of retry, always, never.")
         self.script = script
         self.remote_script = remote_script
         self.working_dir = working_dir
@@ -132,6 +144,8 @@ class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
         self.wait_for_completion = wait_for_completion
         self.poll_interval = poll_interval
         self.cancel_on_kill = cancel_on_kill
+        self.reattach = reattach
+        self.fence = fence
         self.deferrable = default_deferrable() if deferrable is None else deferrable
 
     def prepare_template(self) -> None:
@@ -151,15 +165,17 @@ class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
             for repair in request.repairs:
                 self.log.warning("Repaired before the submit: %s.", repair)
             note: dict[str, Any] = {"submitted_at": time.time()}
-            job_id = self._submit_once(client, request)
-            note |= self._written_down(client, request, job_id)
+            job = self._submit_once(client, request, context)
+            note |= self._written_down(client, request, job)
             self.started(note, context)
-            self.log.info("Submitted job %s (%s) on %s.", job_id, request.name, note["system"])
+            if not job.adopted:
+                self.log.info("Submitted job %s (%s) on %s.", job.job_id, job.name, note["system"])
             if not self.wait_for_completion:
                 self._running = None
-                return submitted_result(job_id, note)
+                return submitted_result(job.job_id, note)
             if not self.deferrable:
                 return self.wait_here(client, note, context)
+        crash_point("before_defer")
         return self.wait_in_triggerer(note, context)
 
     def finish(self, client: FirecrestClient, event: dict[str, Any], context: Context) -> Any:
@@ -179,6 +195,9 @@ class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
                 f" Look for it there (sacct -j {note['job_id']}) before you clear this task."
             )
         job = job_from_dict(event["jobs"][0])
+        other = self._sent_away_by(client, job, note)
+        if other is not None:
+            return self._wait_for_other(client, {**note, "job_id": other}, context)
         log_output(client, job, note, self.log)
         if not job.succeeded:
             raise AirflowException(failure_text(client, job, note))
@@ -201,14 +220,46 @@ class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
             raise InvalidRequestError(f"script: the file {name!r} cannot be used: {error}.") from None
         return text
 
-    def _submit_once(self, client: FirecrestClient, request: JobRequest) -> str:
+    def _sent_away_by(self, client: FirecrestClient, job: Job, note: dict[str, Any]) -> str | None:
+        """Return the id of the job that does the work, when the fence sent ours away."""
+        from ..client.attempts import claim_holder, is_fenced
+
+        if not note.get("claim") or not is_fenced(job):
+            return None
+        holder = client.run(claim_holder(client.api, note["claim"], system=note["system"]))
+        return holder if holder != job.job_id else None
+
+    def _wait_for_other(self, client: FirecrestClient, note: dict[str, Any], context: Context) -> Any:
+        self.log.warning("Job %s does this task's work already: waiting for that one.", note["job_id"])
+        self.started(note, context)
+        if self.deferrable:
+            return self.wait_in_triggerer(note, context)
+        return self.wait_here(client, note, context)
+
+    def _submit_once(self, client: FirecrestClient, request: JobRequest, context: Context) -> Submitted:
         from airflow.providers.common.compat.sdk import AirflowFailException
 
         from ..client.errors import AmbiguousError
-        from ._submission import submit
+        from ._attempts import Submission, attempt_of
 
+        attempt, first_try = attempt_of(
+            context,
+            conn_id=self.firecrest_conn_id,
+            system=self.system or client.system,
+            reattach=self.reattach,
+        )
+        submission = Submission(
+            client,
+            request,
+            attempt,
+            system=self.system,
+            first_try=first_try,
+            fence=self.fence,
+            store=context.get("task_state_store"),
+            log=self.log,
+        )
         try:
-            return submit(client, request, system=self.system, log=self.log)
+            return submission.run()
         except AmbiguousError as error:
             # A retry would submit again, and there may be a job.
             raise AirflowFailException(str(error)) from None
@@ -237,15 +288,16 @@ class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
             stderr=self.stderr,
         )
 
-    def _written_down(self, client: FirecrestClient, request: JobRequest, job_id: str) -> dict[str, Any]:
+    def _written_down(self, client: FirecrestClient, request: JobRequest, job: Submitted) -> dict[str, Any]:
         """Return what the end of the task needs to know of its beginning, as plain JSON."""
         out, err = request.stdout, request.stderr
         if out is None:
-            out, err = self._asked_for_streams(client, job_id)
+            out, err = self._asked_for_streams(client, job.job_id)
         return {
-            "job_id": job_id,
+            "job_id": job.job_id,
             "system": self.system or client.system,
-            "job_name": request.name,
+            "job_name": job.name,
+            "claim": job.claim,
             "working_dir": request.working_dir,
             "stdout": out,
             "stderr": err,

@@ -1,0 +1,28 @@
+"""One effective job per logical attempt: the mark in a job's name, the fence in its script, and the search
+for both.
+
+Slurm has no idempotency key, and a submit that was answered with an error may have run. So a job says by
+its name which attempt it belongs to, and of two jobs of one attempt only one gets past the first line of
+its script.
+"""
+
+from __future__ import annotations
+
+from .fence import FENCED_EXIT_CODE, add_fence, claim_path
+from .lookup import Found, cancel_older, claim_holder, decide, find, find_exactly, is_fenced
+from .marker import Attempt, marked_name
+
+__all__ = [
+    "FENCED_EXIT_CODE",
+    "Attempt",
+    "Found",
+    "add_fence",
+    "cancel_older",
+    "claim_holder",
+    "claim_path",
+    "decide",
+    "find",
+    "find_exactly",
+    "is_fenced",
+    "marked_name",
+]

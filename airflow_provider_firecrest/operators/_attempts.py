@@ -1,0 +1,328 @@
+"""One effective job per logical attempt of a task, whatever crashes in between.
+
+Knows the order of things: look, cancel what a clear gave up, adopt what is there, else submit; and after a
+submit whose answer was lost, look before submitting again. What an attempt is and how its jobs are found is
+the client's ``attempts``; how a request is built stands in ``_submission``.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from .. import _crash_points as crash
+from ..client import script as scripts
+from ..client.attempts import (
+    Attempt,
+    Found,
+    add_fence,
+    cancel_older,
+    claim_holder,
+    claim_path,
+    decide,
+    find,
+    find_exactly,
+    is_fenced,
+    marked_name,
+)
+from ..client.errors import AmbiguousError, FirecrestError, NotFoundError, UnavailableError
+from ..hooks._cancel import cancel_and_verify
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from ..client import FirecrestClient
+    from ..client.models import Job
+    from ._submission import JobRequest
+
+Reattach = Literal["retry", "always", "never"]
+REATTACH: tuple[Reattach, ...] = ("retry", "always", "never")
+
+SHOWS_WITHIN = 60.0
+"""Seconds in which a job whose submit was not answered must show up; sites' own time limits are 5 to 10 s."""
+
+ROUNDS = 3
+"""Submits of one try, each after nothing was found of the one before;
+
+only behind a fence, which lets one of them run.
+"""
+
+STATE_KEY = "firecrest_job"
+"""Key in Airflow's task state store (3.3):
+
+the mark and id of the attempt's job. A shortcut; the mark alone is enough.
+"""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A job that stands for the attempt.
+
+    :ivar name: its name on the system, with the mark.
+    :ivar claim: path of the claim it must hold, or None when its script has no fence.
+    :ivar adopted: it was there already.
+    """
+
+    job_id: str
+    name: str
+    claim: str | None = None
+    adopted: bool = False
+
+
+class Submission:
+    """The submission of one try of one task.
+
+    :param request: what to submit.
+    :param attempt: the attempt at ordinal 0.
+    :param system: system name; None: the connection's.
+    :param first_try: nothing can have been submitted before.
+    :param fence: put the fence into shell scripts.
+    :param store: Airflow's task state store, or None.
+    """
+
+    def __init__(
+        self,
+        client: FirecrestClient,
+        request: JobRequest,
+        attempt: Attempt,
+        *,
+        system: str | None,
+        first_try: bool,
+        fence: bool,
+        store: Any,
+        log: Any,
+        sleep: Callable[[float], None] = time.sleep,
+        shows_within: float | None = None,
+    ) -> None:
+        self.client, self.request, self.attempt = client, request, attempt
+        self.system, self.first_try, self.store, self.log = system, first_try, store, log
+        self.fenced = fence and request.script is not None and scripts.is_shell(request.script)
+        self._sleep = sleep
+        self._shows_within = SHOWS_WITHIN if shows_within is None else shows_within
+
+    def run(self) -> Submitted:
+        """Return the attempt's job: the one that is there, or a new one.
+
+        :raises AmbiguousError: nobody knows whether there is a job, and without a fence a second one could
+            run too.
+        """
+        if not self.first_try:
+            there = self._remembered() or self._look()
+            if there is not None:
+                return self._kept(there)
+        crash.crash_point("before_submit")
+        return self._kept(self._submit())
+
+    def _remembered(self) -> Submitted | None:
+        """Ask for the job that the task state store names, without a list."""
+        known = self._stored()
+        if not known or known.get("generation") != self.attempt.generation or not known.get("job_id"):
+            return None
+        attempt = replace(self.attempt, ordinal=int(known.get("ordinal") or 0))
+        try:
+            job = self.client.get_job(str(known["job_id"]), system=self.system)
+        except NotFoundError:
+            return None
+        if is_fenced(job):
+            return None
+        if job.is_final and not job.succeeded:
+            self.log.info("Job %s of an earlier try ended %s: a new one is submitted.", job.job_id, job.state)
+            self.attempt = attempt.next()
+            return None
+        return self._adopt(job, attempt)
+
+    def _look(self) -> Submitted | None:
+        """Look for the attempt's job among the user's, and end what a clear gave up."""
+        try:
+            found = self.client.run(find(self.client.api, self.attempt, system=self.system))
+        except UnavailableError as error:
+            if not self.fenced:
+                raise
+            # One job with a "|" in its name, anybody's, makes every list fail for a week.
+            self.log.warning("The jobs cannot be listed (%s): leaving it to the fence.", error.message)
+            return None
+        self._cancel_older(found)
+        self.attempt = found.attempt if found.attempt.ordinal >= self.attempt.ordinal else self.attempt
+        job = self._choose(found)
+        return None if job is None else self._adopt(job, found.attempt)
+
+    def _choose(self, found: Found) -> Job | None:
+        job, duplicates = self.client.run(
+            decide(self.client.api, found, working_dir=self.request.working_dir, system=self.system)
+        )
+        for each in duplicates:
+            self.log.warning("Job %s is a duplicate of %s: cancelling it.", each.job_id, job and job.job_id)
+            self._cancel(each.job_id)
+        if job is None and found.jobs:
+            return self._behind_the_fence(found.attempt)
+        return job
+
+    def _behind_the_fence(self, attempt: Attempt) -> Job | None:
+        """All jobs seen were sent away by the fence: the one that holds the claim is not listed any more."""
+        holder = self.client.run(
+            claim_holder(self.client.api, claim_path(self.request.working_dir, attempt), system=self.system)
+        )
+        job: Job | None = None
+        if holder:
+            try:
+                job = self.client.get_job(holder, system=self.system)
+            except NotFoundError:
+                self.log.warning("Job %s holds the claim, but the system has forgotten it.", holder)
+        if job is not None and (not job.is_final or job.succeeded):
+            return job
+        if holder:
+            # Its owner failed, or is gone for good: the claim would send every further job away.
+            self.attempt = attempt.next()
+        return None
+
+    def _submit(self) -> Submitted:
+        for round_ in range(1, ROUNDS + 1):
+            try:
+                job_id = self._post()
+            except AmbiguousError as lost:
+                self.log.warning("The submit was not answered: %s", lost)
+                there = self._wait_for_it()
+                if there is not None:
+                    return there
+                if not self.fenced or round_ == ROUNDS:
+                    raise self._undecided(lost) from None
+                self.log.warning(
+                    "No job %r showed up within %.0f s: submitting again. Should the first one still come,"
+                    " the fence in the script lets only one of them run.",
+                    self._name(),
+                    self._shows_within,
+                )
+                continue
+            crash.crash_point("after_post")
+            return Submitted(job_id, self._name(), self._claim())
+        raise AssertionError("the last round returns or raises")
+
+    def _post(self) -> str:
+        text = self.request.script
+        if text is not None and self.fenced:
+            text = add_fence(text, self.attempt)
+        self._remember(None)
+        return self.client.submit_job(
+            text,
+            remote_script=self.request.remote_script,
+            working_dir=self.request.working_dir,
+            name=self._name(),
+            system=self.system,
+            **self.request.options,
+        )
+
+    def _wait_for_it(self) -> Submitted | None:
+        """Look for the job of an unanswered submit, again and again."""
+        waited, pause = 0.0, 1.0
+        while True:
+            try:
+                found = self.client.run(
+                    find_exactly(self.client.api, self.attempt, self._name(), system=self.system)
+                )
+                job = self._choose(found)
+            except FirecrestError as error:
+                self.log.warning("The jobs cannot be listed now: %s", error)
+                job = None
+            if job is not None:
+                return self._adopt(job, self.attempt)
+            if waited >= self._shows_within:
+                return None
+            self._sleep(pause)
+            waited, pause = waited + pause, min(pause * 2, 10.0)
+
+    def _adopt(self, job: Job, attempt: Attempt) -> Submitted:
+        self.log.info(
+            "Job %s (%s) is this task's already; it is %s. Nothing is submitted.",
+            job.job_id,
+            job.name,
+            job.state,
+        )
+        self.attempt = attempt
+        return Submitted(job.job_id, job.name or self._name(), self._claim(), adopted=True)
+
+    def _cancel_older(self, found: Found) -> None:
+        for job in found.older:
+            self.log.info("Job %s belongs to this task before it was cleared: cancelling it.", job.job_id)
+        for job in self.client.run(cancel_older(self.client.api, found, system=self.system)):
+            flow = cancel_and_verify(self.client.api, job.job_id, system=self.system, within=30.0)
+            self.log.info("%s", self.client.run(flow))
+
+    def _cancel(self, job_id: str) -> None:
+        try:
+            self.client.cancel_job(job_id, system=self.system)
+        except FirecrestError as error:
+            self.log.error("Job %s could not be cancelled: %s", job_id, error)
+
+    def _kept(self, job: Submitted) -> Submitted:
+        self._remember(job.job_id)
+        crash.crash_point("after_store")
+        return job
+
+    def _name(self) -> str:
+        return marked_name(self.request.name, self.attempt)
+
+    def _claim(self) -> str | None:
+        return claim_path(self.request.working_dir, self.attempt) if self.fenced else None
+
+    def _stored(self) -> dict[str, Any] | None:
+        if self.store is None:
+            return None
+        try:
+            known = self.store.get(STATE_KEY)
+        except Exception as error:
+            self.log.info("Airflow's task state store cannot be read: %s", type(error).__name__)
+            return None
+        return known if isinstance(known, dict) else None
+
+    def _remember(self, job_id: str | None) -> None:
+        if self.store is None:
+            return
+        value = {"generation": self.attempt.generation, "ordinal": self.attempt.ordinal, "job_id": job_id}
+        try:
+            self.store.set(STATE_KEY, value)
+        except Exception as error:
+            # Only a shortcut is lost.
+            self.log.info("Airflow's task state store cannot be written: %s", type(error).__name__)
+
+    def _undecided(self, lost: AmbiguousError) -> AmbiguousError:
+        return AmbiguousError(
+            "It is not known whether the job was submitted: the submit was not answered, and no job"
+            f" {self._name()!r} showed up within {self._shows_within:.0f} s. Look for it on the system"
+            f" (squeue, sacct); if there is none, clear this task. The lost answer: {lost.message}",
+            method=lost.method,
+            path=lost.path,
+            status=lost.status,
+            server_message=lost.server_message,
+        )
+
+
+def attempt_of(
+    context: Context, *, conn_id: str, system: str | None, reattach: Reattach
+) -> tuple[Attempt, bool]:
+    """Return the logical attempt of a running task, and whether this is its very first try.
+
+    Airflow keeps ``max_tries`` over its own retries and raises it with every clear; ``ti.id`` and
+    ``try_number`` change with both, so they cannot tell one from the other.
+
+    :param reattach: ``retry``: retries share an attempt; ``always``: retries and clears do; ``never``:
+        every try is one.
+    """
+    ti = context["ti"]
+    index = getattr(ti, "map_index", -1)
+    identity = (
+        str(ti.dag_id),
+        str(getattr(ti, "run_id", "")),
+        str(ti.task_id),
+        str(index if isinstance(index, int) else -1),
+        conn_id,
+        system or "",
+    )
+    tries = getattr(ti, "try_number", 1)
+    first = isinstance(tries, int) and tries <= 1
+    if reattach == "never":
+        return Attempt((*identity, uuid.uuid4().hex), 0), True
+    generation = getattr(ti, "max_tries", 0) if reattach == "retry" else 0
+    return Attempt(identity, generation if isinstance(generation, int) else 0), first
