@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import FirecrestError, IntegrityError, InvalidRequestError, TransferFailedError
+from ..leftovers import Leftover, remove_leftover
 from ..models import Job
 from ..sync_client import FirecrestClient
-from . import tree_jobs, workdir
+from . import tree_jobs
 from .archive import COMPRESSIONS
 from .plan import IfExists, Way, check_if_exists
 from .tree import TreeDigest
@@ -149,6 +150,14 @@ class DirectoryTransfer:
             job_ids=(*self.job_ids, *([job_id] if job_id else [])),
             **changes,
         )
+
+    @property
+    def leftover(self) -> Leftover | None:
+        """What has to be removed on the system when the transfer is given up, or None."""
+        if not self.work:
+            return None
+        replaced = self.target if self.replaces and self.direction == "upload" else None
+        return Leftover(self.work, self.system, replaced, self.options.account)
 
     @property
     def archive(self) -> str:
@@ -294,6 +303,20 @@ def go_on(
         return step(client, transfer, job, watch)
 
 
+def fetch_again(client: FirecrestClient, transfer: DirectoryTransfer, *, watch: Watch | None = None) -> Next:
+    """Have a packed archive put into the object store once more: the URL of the first time was lost.
+
+    :param client: the client.
+    :param transfer: a download in the phase ``staging``.
+    :param watch: who is told.
+    :returns: what to wait for next, or the result.
+    """
+    from . import directory_download
+
+    with giving_up(client, transfer):
+        return directory_download.fetch(client, replace(transfer, staged=None), watch or Watch())
+
+
 def run(
     client: FirecrestClient,
     step: Next,
@@ -325,22 +348,8 @@ def abandon(client: FirecrestClient, transfer: DirectoryTransfer) -> bool:
     :param transfer: the transfer.
     :returns: whether nothing is left.
     """
-    if not transfer.work:
-        return True
-    if transfer.replaces and workdir.holds_the_old_tree(
-        client, transfer.work, transfer.target, transfer.system
-    ):
-        logger.error(
-            "The job was stopped while it replaced %s on %s. What was there is kept in %s/%s; move it"
-            " back, or"
-            " remove it.",
-            transfer.target,
-            transfer.system,
-            transfer.work,
-            tree_jobs.OLD,
-        )
-        return False
-    return workdir.remove(client, transfer.work, transfer.system, account=transfer.options.account)
+    left = transfer.leftover
+    return left is None or client.run(remove_leftover(client.api, left))
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from .directory import (
     DirectoryTransfer,
     Next,
     Watch,
+    abandon,
     compare,
     finished,
     giving_up,
@@ -188,7 +189,7 @@ def _compared(client: FirecrestClient, transfer: DirectoryTransfer, job: Job, wa
             f" {transfer.system} ({ours.files} files with {ours.bytes} bytes instead of {theirs.files} with"
             f" {theirs.bytes}); if_exists='skip' accepts only the same one."
         )
-    workdir.remove(client, transfer.work, transfer.system, account=transfer.options.account)
+    abandon(client, transfer)
     return finished(transfer, ours, "skip")
 
 
@@ -216,7 +217,7 @@ def _unpacked(
     compare(ours, transfer.tree, contents=contents, what=f"{transfer.source} on {transfer.system}, unpacked")
     check_stop(watch.stop)
     _publish(tree, target, here / "old", replaces=transfer.replaces)
-    workdir.remove(client, transfer.work, transfer.system, account=transfer.options.account)
+    abandon(client, transfer)
     return finished(transfer, ours, transfer.way)
 
 

@@ -26,6 +26,7 @@ from .directory import (
     DirectoryTransfer,
     Next,
     Watch,
+    abandon,
     compare,
     finished,
     giving_up,
@@ -150,7 +151,7 @@ def _compared(client: FirecrestClient, transfer: DirectoryTransfer, job: Job) ->
             f" {transfer.source} ({theirs.files} files with {theirs.bytes} bytes instead of {ours.files} with"
             f" {ours.bytes}); if_exists='skip' accepts only the same one."
         )
-    workdir.remove(client, transfer.work, transfer.system, account=transfer.options.account)
+    abandon(client, transfer)
     return finished(transfer, ours, "skip")
 
 
@@ -234,7 +235,7 @@ def _unpacked(client: FirecrestClient, transfer: DirectoryTransfer, job: Job) ->
     theirs = tree_of(workdir.report(client, transfer.work, job, system=transfer.system, doing=doing))
     compare(transfer.tree, theirs, contents=transfer.options.verify_checksum, what=doing)
     workdir.must_be_a_directory(client, transfer.target, transfer.work, job, system=transfer.system)
-    workdir.remove(client, transfer.work, transfer.system, account=transfer.options.account)
+    abandon(client, transfer)
     return finished(transfer, transfer.tree, transfer.way)
 
 

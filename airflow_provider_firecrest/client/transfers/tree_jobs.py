@@ -12,9 +12,10 @@ import shlex
 
 from .. import paths
 from ..errors import InvalidRequestError
+from ..leftovers import OLD
 from .tree import TreeDigest
 
-REPORT, LOG, OLD = "report", "log", "old"
+REPORT, LOG = "report", "log"
 
 REFUSED = 65
 """Exit code: the job looked and said no; ``refused=`` in its report says why."""
@@ -132,18 +133,18 @@ if there; then
     # Between these two there is nothing at the name; nobody shall be stopped there.
     trap '' HUP INT TERM
     if [ -d "$directory" ] && [ ! -L "$directory" ]; then chmod u+rwx "$directory"; fi
-    mv -T -- "$directory" "$work/old"
+    mv -T -- "$directory" "$work/@OLD@"
     if ! mv -T -- "$work/tree" "$directory"; then
-        mv -T -- "$work/old" "$directory"
+        mv -T -- "$work/@OLD@" "$directory"
         exit 1
     fi
 else
     mv -T -- "$work/tree" "$directory"
 fi
 chmod "$mode" "$directory"
-if [ -e "$work/old" ] || [ -L "$work/old" ]; then
-    if [ -d "$work/old" ] && [ ! -L "$work/old" ]; then chmod -R u+rwX "$work/old"; fi
-    rm -rf "$work/old"
+if [ -e "$work/@OLD@" ] || [ -L "$work/@OLD@" ]; then
+    if [ -d "$work/@OLD@" ] && [ ! -L "$work/@OLD@" ]; then chmod -R u+rwX "$work/@OLD@"; fi
+    rm -rf "$work/@OLD@"
 fi
 """
 
@@ -203,7 +204,7 @@ def unpack_script(
         "tree": expected.sha256 or "",
         "replace": "yes" if replace else "no",
     }
-    return _header(time_limit, values) + _START + _MEASURE + _UNPACK + _END
+    return _header(time_limit, values) + _START + _MEASURE + _UNPACK.replace("@OLD@", OLD) + _END
 
 
 def check_time_limit(value: str) -> str:

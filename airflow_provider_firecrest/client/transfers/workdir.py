@@ -20,6 +20,7 @@ from ..errors import (
     PermissionDeniedError,
     TransferFailedError,
 )
+from ..leftovers import Leftover, remove_leftover
 from ..models import Job
 from ..sync_client import FirecrestClient
 from . import proof, tree_jobs
@@ -53,7 +54,7 @@ def make(client: FirecrestClient, parent: str, system: str, *, field: str) -> st
     try:
         client.chmod(work, "700", system=system)
     except BaseException:
-        remove(client, work, system)
+        client.run(remove_leftover(client.api, Leftover(work, system)))
         raise
     return work
 
@@ -147,47 +148,6 @@ def evidence(client: FirecrestClient, work: str, job: Job, *, system: str) -> st
         log = f"(cannot be read: {error.message})"
     code = f" with exit code {job.exit_code}" if job.exit_code else ""
     return f"The job {job.job_id} ended {job.state}{code}.\nIts log: {log or '(empty)'}"
-
-
-def remove(client: FirecrestClient, work: str, system: str, *, account: str | None = None) -> bool:
-    """Remove a transfer's directory, whatever is in it; never raises.
-
-    :param client: the client.
-    :param work: the directory.
-    :param system: system name.
-    :param account: Slurm account, should it take a job of the server's.
-    :returns: whether it is gone; if not, a warning names it.
-    :endpoint: DELETE .../ops/rm; where that takes too long, POST .../transfer/rm
-    """
-    try:
-        client.rm(work, system=system)
-        return True
-    except NotFoundError:
-        return True
-    except FirecrestError as error:
-        problem = error
-    try:
-        job = client.transfer_rm(work, account=account, system=system)
-        client.wait_for_job(job.job_id, poll_interval=5.0, timeout=600.0, system=system)
-        if not client.exists(work, system=system):
-            return True
-    except FirecrestError as error:
-        problem = error
-    logger.warning("%s on %s could not be removed: %s", work, system, problem.message)
-    return False
-
-
-def holds_the_old_tree(client: FirecrestClient, work: str, target: str, system: str) -> bool:
-    """Return True when a job was stopped between taking the old tree away and putting the new one in its
-    place: then ``work`` holds the only copy.
-    """
-    try:
-        client.stat(tree_jobs.path_in(work, tree_jobs.OLD), dereference=False, system=system)
-    except NotFoundError:
-        return False
-    except FirecrestError:
-        return True
-    return not client.exists(target, system=system)
 
 
 def _read_report(client: FirecrestClient, work: str, system: str, *, patience: float) -> dict[str, str]:
