@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .sensors.files import FirecrestFileSensor
     from .sensors.jobs import FirecrestJobSensor
     from .sensors.systems import FirecrestSystemSensor
+    from .sensors.tasks import FirecrestTaskSensor
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,7 @@ __all__ = [
     "FirecrestJobSensor",
     "FirecrestSubmitJobOperator",
     "FirecrestSystemSensor",
+    "FirecrestTaskSensor",
     "FirecrestUploadOperator",
     "__version__",
 ]
@@ -67,6 +69,7 @@ _HOME_OF = {
     "FirecrestJobSensor": "sensors.jobs",
     "FirecrestSubmitJobOperator": "operators.jobs",
     "FirecrestSystemSensor": "sensors.systems",
+    "FirecrestTaskSensor": "sensors.tasks",
     "FirecrestUploadOperator": "operators.transfers",
 }
 

@@ -33,9 +33,13 @@ def get_provider_info() -> dict[str, Any]:
         "operators": _modules(
             "operators.jobs", "operators.transfers", "operators.internal", "operators.filesystem"
         ),
-        "sensors": _modules("sensors.jobs", "sensors.files", "sensors.systems"),
+        "sensors": _modules("sensors.jobs", "sensors.files", "sensors.systems", "sensors.tasks"),
         "triggers": _modules(
-            "triggers.jobs", "triggers.dependent_jobs", "triggers.files", "triggers.systems"
+            "triggers.jobs",
+            "triggers.dependent_jobs",
+            "triggers.files",
+            "triggers.systems",
+            "triggers.tasks",
         ),
         "connection-types": [
             {

@@ -1,4 +1,4 @@
-"""What a DAG author writes to wait for jobs, files and systems.
+"""What a DAG author writes to wait for jobs, files, systems and tasks of FirecREST v1.
 
 Classes are found on first use (PEP 562), so that importing this package costs a DAG file nothing.
 """
@@ -12,17 +12,20 @@ if TYPE_CHECKING:
     from .files import FirecrestFileSensor
     from .jobs import FirecrestJobSensor
     from .systems import FirecrestSystemSensor
+    from .tasks import FirecrestTaskSensor
 
 __all__ = [
     "FirecrestFileSensor",
     "FirecrestJobSensor",
     "FirecrestSystemSensor",
+    "FirecrestTaskSensor",
 ]
 
 _HOME_OF = {
     "FirecrestFileSensor": "files",
     "FirecrestJobSensor": "jobs",
     "FirecrestSystemSensor": "systems",
+    "FirecrestTaskSensor": "tasks",
 }
 
 

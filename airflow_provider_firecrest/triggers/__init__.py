@@ -12,17 +12,20 @@ if TYPE_CHECKING:
     from .files import FirecrestFileTrigger
     from .jobs import FirecrestJobTrigger
     from .systems import FirecrestSystemTrigger
+    from .tasks import FirecrestTaskTrigger
 
 __all__ = [
     "FirecrestFileTrigger",
     "FirecrestJobTrigger",
     "FirecrestSystemTrigger",
+    "FirecrestTaskTrigger",
 ]
 
 _HOME_OF = {
     "FirecrestFileTrigger": "files",
     "FirecrestJobTrigger": "jobs",
     "FirecrestSystemTrigger": "systems",
+    "FirecrestTaskTrigger": "tasks",
 }
 
 

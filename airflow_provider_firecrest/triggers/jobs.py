@@ -13,6 +13,7 @@ from typing import Any
 from .._compat import left_deferred, triggers_hear_kills
 from ..client.errors import FirecrestError
 from ._base import FirecrestTrigger
+from ._leftovers import remove_leftover_of
 from ._polling import Patience
 from ._watch import JobWatch
 from .poller import first_pause, subscribe
@@ -37,6 +38,8 @@ class FirecrestJobTrigger(FirecrestTrigger):
     :param cancel_on_kill: cancel the jobs when a user marks the task or clears it. Never when a triggerer
         stops.
     :param carry: plain JSON that comes back in the event. It is logged: no secrets.
+    :param leftover: what to remove on the system after such a cancellation, as
+        ``client.leftovers.Leftover`` in plain JSON.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class FirecrestJobTrigger(FirecrestTrigger):
         submitted_at: float | None = None,
         cancel_on_kill: bool = False,
         carry: dict[str, Any] | None = None,
+        leftover: dict[str, Any] | None = None,
         **common: Any,
     ) -> None:
         super().__init__(**common)
@@ -53,6 +57,7 @@ class FirecrestJobTrigger(FirecrestTrigger):
         self.submitted_at = submitted_at
         self.cancel_on_kill = cancel_on_kill
         self.carry = carry or {}
+        self.leftover = leftover
 
     def arguments(self) -> dict[str, Any]:
         return {
@@ -61,6 +66,7 @@ class FirecrestJobTrigger(FirecrestTrigger):
             "submitted_at": self.submitted_at,
             "cancel_on_kill": self.cancel_on_kill,
             "carry": self.carry,
+            **({"leftover": self.leftover} if self.leftover else {}),
         }
 
     async def wait(self) -> dict[str, Any]:
@@ -144,3 +150,4 @@ class FirecrestJobTrigger(FirecrestTrigger):
                     self.log.info("%s", await client.run(flow))
                 except FirecrestError as error:
                     self.log.error("Job %s could not be cancelled and may be running: %s", job_id, error)
+        await remove_leftover_of(self.firecrest_conn_id, self.leftover, self.log)

@@ -28,11 +28,13 @@ from airflow_provider_firecrest.operators.transfers import FirecrestDownloadOper
 from airflow_provider_firecrest.sensors.files import FirecrestFileSensor
 from airflow_provider_firecrest.sensors.jobs import FirecrestJobSensor
 from airflow_provider_firecrest.sensors.systems import FirecrestSystemSensor
+from airflow_provider_firecrest.sensors.tasks import FirecrestTaskSensor
 from airflow_provider_firecrest.triggers._watch import MAX_ELEMENTS, job_as_dict, job_from_dict
 from airflow_provider_firecrest.triggers.dependent_jobs import FirecrestDependentJobTrigger
 from airflow_provider_firecrest.triggers.files import FirecrestFileTrigger
 from airflow_provider_firecrest.triggers.jobs import FirecrestJobTrigger
 from airflow_provider_firecrest.triggers.systems import FirecrestSystemTrigger
+from airflow_provider_firecrest.triggers.tasks import FirecrestTaskTrigger
 
 SCRIPT = "#!/bin/bash\necho {{ ds }}\n"
 
@@ -78,6 +80,17 @@ TASKS: dict[str, Callable[[], Any]] = {
     "file_sensor": lambda: FirecrestFileSensor(
         task_id="t", path="/x/{{ ds }}", min_size=1, mode="reschedule"
     ),
+    "upload_directory": lambda: FirecrestUploadOperator(
+        task_id="t",
+        source_path="/a",
+        target_path="/b/",
+        compression="gzip",
+        partition="{{ ds }}",
+        time_limit="02:00:00",
+    ),
+    "task_sensor": lambda: FirecrestTaskSensor(
+        task_id="t", firecrest_task_id=["{{ ds }}", "a1"], deferrable=True
+    ),
     "system_sensor": lambda: FirecrestSystemSensor(task_id="t", system="daint", services=["scheduler"]),
 }
 
@@ -99,6 +112,10 @@ TRIGGERS: list[tuple[type[BaseTrigger], dict[str, Any]]] = [
     ),
     (FirecrestFileTrigger, {"path": "/x", "min_size": 5}),
     (FirecrestSystemTrigger, {"services": ["scheduler"]}),
+    (
+        FirecrestTaskTrigger,
+        {"task_ids": ["a1"], "stuck_after": 9.5, "leftover": {"path": "/w"}, "carry": {"job_id": None}},
+    ),
 ]
 
 
