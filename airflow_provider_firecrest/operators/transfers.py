@@ -1,35 +1,45 @@
-"""Operators that move one file between Airflow's workers and a system, with proof.
+"""Operators that move a file or a directory between Airflow's workers and a system, with proof.
 
-Knows the story of a transfer in a task: plan, move, wait for the server's job, prove. The data moves in the
-worker; the server's job is waited for in the triggerer. What the steps do stands in ``client.transfers``,
-loaded when a task runs.
+Knows the story of a file in a task: plan, move, wait for the server's job or task, prove. The data moves in
+the worker; the waiting is done in the triggerer. What the steps do stands in ``client.transfers``, loaded
+when a task runs; how a directory goes, in ``_directories``.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from ..hooks._task import DEFAULT_CONN_ID, default_deferrable
-from ._deferral import WaitsForJob
+from ._directories import NO_KEY, OTHER_KEY, MovesDirectories
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from ..client import FirecrestClient
     from ..client.transfers import DownloadPlan, StagedDownload, StagedUpload, TransferResult, UploadPlan
+    from ..client.transfers.directory import Next
 
 _POLL_INTERVAL = 15.0
 _PROGRESS_EVERY = 30.0
 
 
-class _TransferOperator(WaitsForJob, BaseOperator):
+class _TransferOperator(MovesDirectories, BaseOperator):
     """What both directions share: arguments, and the order of the steps."""
 
-    template_fields: Sequence[str] = ("source_path", "target_path", "account", "system", "firecrest_conn_id")
+    template_fields: Sequence[str] = (
+        "source_path",
+        "target_path",
+        "account",
+        "partition",
+        "time_limit",
+        "system",
+        "firecrest_conn_id",
+    )
     ui_color = "#e2f0de"
     cancel_on_kill = True
 
@@ -40,7 +50,10 @@ class _TransferOperator(WaitsForJob, BaseOperator):
         target_path: str,
         if_exists: str = "fail",
         verify_checksum: bool = True,
+        compression: str = "none",
         account: str | None = None,
+        partition: str | None = None,
+        time_limit: str | None = None,
         system: str | None = None,
         firecrest_conn_id: str = DEFAULT_CONN_ID,
         poll_interval: float = _POLL_INTERVAL,
@@ -52,7 +65,10 @@ class _TransferOperator(WaitsForJob, BaseOperator):
         self.target_path = target_path
         self.if_exists = if_exists
         self.verify_checksum = verify_checksum
+        self.compression = compression
         self.account = account
+        self.partition = partition
+        self.time_limit = time_limit
         self.system = system
         self.firecrest_conn_id = firecrest_conn_id
         self.poll_interval = poll_interval
@@ -64,6 +80,8 @@ class _TransferOperator(WaitsForJob, BaseOperator):
         from ..client.transfers import staged_instead
 
         with self.firecrest() as client:
+            if self._is_directory(client):
+                return self._wait_or_return(client, self._start_directory(client), context)
             plan = self._plan(client)
             if plan.way == "skip":
                 self.log.info("%s is there already, with the same size and SHA-256.", plan.target)
@@ -82,7 +100,7 @@ class _TransferOperator(WaitsForJob, BaseOperator):
         return self.wait_in_triggerer(note, context)
 
     def finish(self, client: FirecrestClient, event: dict[str, Any], context: Context) -> Any:
-        """Prove the transfer, now that the server's job is over."""
+        """Prove the transfer, now that what it waited for is over."""
         from airflow.providers.common.compat.sdk import AirflowException
 
         from ..triggers._watch import job_from_dict
@@ -91,8 +109,18 @@ class _TransferOperator(WaitsForJob, BaseOperator):
         if event["status"] != "done":
             why = event.get("message") or f"{note['system']} does not know it any more."
             self.cancel(client, note, "nobody knows what became of it")
-            raise AirflowException(f"What became of the server's job {note['job_id']} is not known: {why}")
-        return self._finish(client, note, job_from_dict(event["jobs"][0]), context)
+            what = f"job {note['job_id']}" if note["job_id"] else f"task {note['firecrest_task_id']}"
+            raise AirflowException(f"What became of the server's {what} is not known: {why}")
+        if "directory" in note:
+            return self._finish_directory(client, event, context)
+        job = job_from_dict(event["jobs"][0]) if note["job_id"] else None
+        return self._finish(client, note, job, context)
+
+    def _is_directory(self, client: FirecrestClient) -> bool:
+        raise NotImplementedError
+
+    def _start_directory(self, client: FirecrestClient) -> Next:
+        raise NotImplementedError
 
     def _plan(self, client: FirecrestClient) -> Any:
         raise NotImplementedError
@@ -107,7 +135,12 @@ class _TransferOperator(WaitsForJob, BaseOperator):
         raise NotImplementedError
 
     def _note_for(self, staged: StagedUpload | StagedDownload) -> dict[str, Any]:
-        return {"job_id": staged.job_id, "system": staged.system, "submitted_at": time.time()}
+        return {
+            "job_id": staged.job_id,
+            "firecrest_task_id": staged.task_id,
+            "system": staged.system,
+            "submitted_at": time.time(),
+        }
 
     def _done(self, result: TransferResult) -> dict[str, Any]:
         self.log.info(
@@ -133,28 +166,50 @@ class _TransferOperator(WaitsForJob, BaseOperator):
 
 
 class FirecrestUploadOperator(_TransferOperator):
-    """Uploads one file: a small one in one request, a large one through the server's object storage.
+    """Uploads a file or a directory: little in one request, much through the server's object storage.
 
-    The result is a JSON dict: ``source``, ``target``, ``size``, ``sha256``, ``way`` (``direct``, ``staged``
-    or ``skip``), ``system``, ``job_id`` and ``seconds``. A file that turns out wrong on the system is
-    removed there.
+    The result is a JSON dict. Of a file: ``source``, ``target``, ``size``, ``sha256``, ``way`` (``direct``,
+    ``staged`` or ``skip``), ``system``, ``job_id`` and ``seconds``; one that turns out wrong on the system is
+    removed there. Of a directory: ``source``, ``target``, ``files``, ``bytes``, ``tree_sha256``, ``way``,
+    ``system``, ``job_ids`` and ``seconds``; it travels as one archive, a batch job unpacks it, and it gets
+    its name when it is complete and right.
 
-    :param source_path: local file, on the worker.
-    :param target_path: absolute path on the system: the file to be, or a directory (an existing one, or
-        ending with ``/``), which gets the source's name.
-    :param if_exists: what to do when the target exists: ``fail``; ``overwrite``; ``skip`` accepts the same
-        file (size and SHA-256) and fails on any other.
-    :param verify_checksum: compare SHA-256 at the end; without it only the size is compared.
-    :param account: Slurm account of the server's transfer job; default: the connection's.
+    :param source_path: local file or directory, on the worker.
+    :param target_path: absolute path on the system. For a file: the file to be, or a directory (an existing
+        one, or ending with ``/``), which gets the source's name. For a directory: the directory to be, or,
+        with a ``/`` at its end, the one that gets the source's name.
+    :param if_exists: what to do when the target exists: ``fail``; ``overwrite`` (a directory as a whole);
+        ``skip`` accepts the same file or tree and fails on any other.
+    :param verify_checksum: compare SHA-256 at the end; without it only sizes (of a directory: names, types,
+        sizes, link targets).
+    :param compression: of a directory's archive: ``none`` or ``gzip``.
+    :param account: Slurm account of the jobs on the system; default: the connection's.
+    :param partition: partition of the job that unpacks a directory; default: Slurm's.
+    :param time_limit: of that job, as ``HH:MM:SS``; default: one hour.
     :param system: name of the system; default: the connection's.
     :param firecrest_conn_id: the connection's id.
-    :param poll_interval: seconds between questions about the server's transfer job.
-    :param deferrable: wait for the server's job in the triggerer; default: ``[operators]
+    :param poll_interval: seconds between questions about jobs and tasks.
+    :param deferrable: wait for jobs and tasks in the triggerer; default: ``[operators]
         default_deferrable``.
     :raises AirflowFailException: a path, the system or the connection is wrong, or the target exists; a
         retry would not help.
     :raises AirflowException: the transfer failed, with the evidence.
     """
+
+    def _is_directory(self, client: FirecrestClient) -> bool:
+        return Path(self.source_path).is_dir()
+
+    def _start_directory(self, client: FirecrestClient) -> Next:
+        from ..client.transfers.directory import start_upload
+
+        return start_upload(
+            client,
+            self.source_path,
+            self.target_path,
+            system=self.system,
+            options=self._options(),
+            watch=self._watch(),
+        )
 
     def _plan(self, client: FirecrestClient) -> UploadPlan:
         from ..client.transfers import plan_upload
@@ -180,8 +235,9 @@ class FirecrestUploadOperator(_TransferOperator):
         def killable(job: Any) -> None:
             self._running = {"job_id": job.job_id, "system": plan.system}
 
-        staged = stage_upload(client, plan, progress=self._progress(), on_start=killable)
-        self.log.info("All bytes are in the object storage; job %s writes the file.", staged.job_id)
+        staged = stage_upload(client, plan, progress=self._progress(), on_start=killable, stop=self.stop)
+        what = f"job {staged.job_id}" if staged.job_id else f"FirecREST's task {staged.task_id}"
+        self.log.info("All bytes are in the object storage; %s writes the file.", what)
         return {**self._note_for(staged), "staged": staged.as_dict()}
 
     def _finish(self, client: FirecrestClient, note: dict[str, Any], job: Any, context: Context) -> Any:
@@ -191,23 +247,29 @@ class FirecrestUploadOperator(_TransferOperator):
 
 
 class FirecrestDownloadOperator(_TransferOperator):
-    """Downloads one file: a small one in one request, a large one through the server's object storage.
+    """Downloads a file or a directory: little in one request, much through the server's object storage.
 
-    The result is a JSON dict: ``source``, ``target``, ``size``, ``sha256``, ``way`` (``direct``, ``staged``
-    or ``skip``), ``system``, ``job_id`` and ``seconds``. The local file gets its name only when it is
-    complete and right.
+    The result is a JSON dict. Of a file: ``source``, ``target``, ``size``, ``sha256``, ``way`` (``direct``,
+    ``staged`` or ``skip``), ``system``, ``job_id`` and ``seconds``. Of a directory: ``source``, ``target``,
+    ``files``, ``bytes``, ``tree_sha256``, ``way``, ``system``, ``job_ids`` and ``seconds``; a batch job
+    packs it, and it travels as one archive. The target gets its name only when it is complete and right.
 
-    :param source_path: absolute path of a file on the system.
-    :param target_path: local path on the worker: the file to be, or an existing directory, which gets the
-        source's name.
-    :param if_exists: what to do when the target exists: ``fail``; ``overwrite``; ``skip`` accepts the same
-        file (size and SHA-256) and fails on any other.
-    :param verify_checksum: compare SHA-256 at the end; without it only the size is compared.
-    :param account: Slurm account of the server's transfer job; default: the connection's.
+    :param source_path: absolute path of a file or a directory on the system.
+    :param target_path: local path on the worker. For a file: the file to be, or an existing directory, which
+        gets the source's name. For a directory: the directory to be, or, with a ``/`` at its end, the one
+        that gets the source's name.
+    :param if_exists: what to do when the target exists: ``fail``; ``overwrite`` (a directory as a whole);
+        ``skip`` accepts the same file or tree and fails on any other.
+    :param verify_checksum: compare SHA-256 at the end; without it only sizes (of a directory: names, types,
+        sizes, link targets).
+    :param compression: of a directory's archive: ``none`` or ``gzip``.
+    :param account: Slurm account of the jobs on the system; default: the connection's.
+    :param partition: partition of the job that packs a directory; default: Slurm's.
+    :param time_limit: of that job, as ``HH:MM:SS``; default: one hour.
     :param system: name of the system; default: the connection's.
     :param firecrest_conn_id: the connection's id.
-    :param poll_interval: seconds between questions about the server's transfer job.
-    :param deferrable: wait for the server's job in the triggerer; default: ``[operators]
+    :param poll_interval: seconds between questions about jobs and tasks.
+    :param deferrable: wait for jobs and tasks in the triggerer; default: ``[operators]
         default_deferrable``. Needs Airflow's Fernet key on the workers, because the download's URL is a
         secret that outlives the deferral; without it the task waits in the worker.
     :raises AirflowFailException: a path, the system or the connection is wrong, or the target exists; a
@@ -216,6 +278,27 @@ class FirecrestDownloadOperator(_TransferOperator):
     """
 
     _staged: StagedDownload | None = None
+
+    def _is_directory(self, client: FirecrestClient) -> bool:
+        from ..client.errors import FirecrestError
+
+        try:
+            return client.stat(self.source_path, system=self.system).is_dir
+        except FirecrestError:
+            # The plan says it with the name of the field.
+            return False
+
+    def _start_directory(self, client: FirecrestClient) -> Next:
+        from ..client.transfers.directory import start_download
+
+        return start_download(
+            client,
+            self.source_path,
+            self.target_path,
+            system=self.system,
+            options=self._options(),
+            watch=self._watch(),
+        )
 
     def _plan(self, client: FirecrestClient) -> DownloadPlan:
         from ..client.transfers import plan_download
@@ -241,15 +324,15 @@ class FirecrestDownloadOperator(_TransferOperator):
 
         self._staged = staged = stage_download(client, plan)
         note = self._note_for(staged)
-        self.log.info("Job %s puts the file into the object storage.", staged.job_id)
-        sealed = seal(staged.as_dict()) if self.deferrable else None
-        if sealed is not None:
+        what = f"Job {staged.job_id}" if staged.job_id else f"FirecREST's task {staged.task_id}"
+        self.log.info("%s puts the file into the object storage.", what)
+        if staged.url is None:
+            # FirecREST v1 tells the URL at the end of its task: there is no secret to keep until then.
+            note["staged"] = staged.as_dict()
+        elif self.deferrable and (sealed := seal(staged.as_dict())) is not None:
             note["staged"] = sealed
         elif self.deferrable:
-            self.log.warning(
-                "Waiting in the worker: without a Fernet key ([core] fernet_key) the download's URL,"
-                " a secret, cannot be stored while the task is deferred."
-            )
+            self.log.warning(NO_KEY)
         return note
 
     def _finish(self, client: FirecrestClient, note: dict[str, Any], job: Any, context: Context) -> Any:
@@ -257,20 +340,19 @@ class FirecrestDownloadOperator(_TransferOperator):
 
         staged = self._staged or self._unsealed(note)
         if staged is None:
-            self.log.warning(
-                "The download's URL cannot be unsealed: the workers do not share one [core] fernet_key."
-                " Starting over, and waiting in the worker."
-            )
+            self.log.warning("%s Starting over, and waiting in the worker.", OTHER_KEY)
             self.deferrable = False
             return self.execute(context)
-        return self._done(finish_download(client, staged, job, progress=self._progress()))
+        return self._done(finish_download(client, staged, job, progress=self._progress(), stop=self.stop))
 
     @staticmethod
     def _unsealed(note: dict[str, Any]) -> StagedDownload | None:
         from ..client.transfers import StagedDownload
         from ._seal import unseal
 
-        values = unseal(note["staged"]) if "staged" in note else None
+        values = note.get("staged")
+        if isinstance(values, str):
+            values = unseal(values)
         return None if values is None else StagedDownload.from_dict(values)
 
 
