@@ -69,6 +69,7 @@ class Calls:
     ls = Call(V2.ls)
     stat = Call(V2.stat)
     exists = Call(V2.exists)
+    default_working_dir = Call(V2.default_working_dir)
     checksum = Call(V2.checksum)
     file_type = Call(V2.file_type)
     head = Call(V2.head)

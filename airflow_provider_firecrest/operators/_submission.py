@@ -56,20 +56,26 @@ def build_request(
     working_dir: str | None,
     array: str | None,
     env: Mapping[str, Any] | None,
+    system: str | None = None,
     **options: Any,
 ) -> JobRequest:
     """Check what an operator was given, and repair what can be repaired.
 
-    :param client: lends the connection's defaults; nothing is sent.
+    :param client: lends the connection's defaults; asked only where nobody names a
+        directory.
     :param default_name: name of the job when neither ``job_name`` nor the script names it.
+    :param system: system name; None: the connection's.
     :param options: further keyword arguments of ``submit_job``.
     :raises InvalidRequestError: something is missing or cannot be sent; the message names the parameter.
     :raises ConfigurationError: there is no working directory.
     """
     text, repairs = _checked_script(script_text, remote_script)
-    directory = working_dir or client.settings.working_dir
+    directory = working_dir or client.settings.working_dir or client.default_working_dir(system=system)
     if not directory:
-        raise ConfigurationError("working_dir is missing; give it to the task or put it into the connection.")
+        raise ConfigurationError(
+            "working_dir is missing, and the system names no default; give it to the task or put it into the"
+            " connection."
+        )
     if not directory.startswith("/"):
         # The server accepts it, and the job then fails without having run.
         raise InvalidRequestError(f"working_dir: {directory!r} is not an absolute path.")

@@ -42,7 +42,8 @@ class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
     :param script: text of the batch script, or the name of a templated ``.sh``, ``.sbatch`` or ``.slurm``
         file beside the DAG.
     :param remote_script: absolute path of a batch script on the system, instead of ``script``.
-    :param working_dir: absolute path of the directory the job starts in; default: the connection's.
+    :param working_dir: absolute path of the directory the job starts in; default: the connection's, else your
+        own directory on the file system that the system marks for work.
     :param job_name: job name; default: the script's ``#SBATCH --job-name``, else dag and task id.
     :param account: Slurm account; default: the connection's.
     :param partition: partition.
@@ -279,6 +280,7 @@ class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
             working_dir=self.working_dir,
             array=self.array,
             env=self.env,
+            system=self.system,
             account=self.account,
             partition=self.partition,
             reservation=self.reservation,

@@ -75,10 +75,6 @@ def posts(firecrest: FirecrestForTest) -> list[str]:
         ({"script": SCRIPT, "env": {"1A": "x"}}, "env: '1A' is not a variable name."),
         ({"script": SCRIPT, "working_dir": "run"}, "working_dir: 'run' is not an absolute path."),
         (
-            {"script": SCRIPT, "working_dir": None},
-            "working_dir is missing; give it to the task or put it into the connection.",
-        ),
-        (
             {"script": SCRIPT, "array": "a-b"},
             "array: 'a-b' is not an array such as '0-9', '1,3,7' or '0-99%10'.",
         ),
@@ -302,3 +298,11 @@ def test_a_download_that_cannot_work_is_refused_before_bytes_move(
 
     assert failure_of(make) == message.format(**names)
     assert (tmp_path / "there").read_text() == "mine"
+
+
+def test_without_any_directory_to_work_in_the_task_says_where_to_name_one(
+    firecrest: FirecrestForTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_firecrest.client.models.System.default_work_dir", None)
+    with pytest.raises(AirflowFailException, match="working_dir is missing, and the system names no default"):
+        run_task(lambda: FirecrestSubmitJobOperator(task_id="t", script=SCRIPT, deferrable=False))

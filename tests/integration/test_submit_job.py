@@ -130,6 +130,15 @@ def test_the_scripts_own_name_is_the_jobs_name(firecrest: FirecrestForTest) -> N
     assert done.result["job_name"] == scheduled(firecrest)[0]["name"]
 
 
+def test_without_a_directory_the_job_starts_in_ones_own_on_the_systems_work_file_system(
+    firecrest: FirecrestForTest,
+) -> None:
+    done = run(firecrest, script="#!/bin/bash\ntrue\n", working_dir=None)
+    assert done.result["working_dir"] == str(firecrest.scratch)
+    [job] = [each for each in firecrest.jobs() if each["id"] == done.result["job_id"]]
+    assert job["working_dir"] == str(firecrest.scratch)
+
+
 def test_a_mapped_tasks_index_is_in_the_jobs_name(firecrest: FirecrestForTest) -> None:
     done = run(firecrest, TaskInstance(map_index=7), script="#!/bin/bash\ntrue\n")
     assert plain_name(done.result["job_name"]) == "weather.simulate.7"
@@ -262,7 +271,7 @@ def test_the_job_is_on_record_before_the_task_is_deferred(firecrest: FirecrestFo
 def test_an_outage_of_the_api_does_not_end_a_wait(firecrest: FirecrestForTest) -> None:
     ti = TaskInstance()
     deferral = defer(lambda: submit(firecrest, script="#!/bin/bash\nsleep 1\n", deferrable=True), ti)
-    firecrest.fault("status", method="GET", path_regex="/jobs", times=4, status=500, body={"message": "()"})
+    firecrest.fault("status", method="GET", path_regex=firecrest.urls.look, times=4, status=500, body={"message": "()"})
     event = first_event(revived(deferral.trigger))
     assert event["status"] == "done"
     assert event["jobs"][0]["state"] == "COMPLETED"
@@ -272,7 +281,7 @@ class TestALostAnswer:
     """The submit is not answered: whether the job exists decides, and nothing is submitted twice."""
 
     def test_the_job_that_exists_is_adopted(self, firecrest: FirecrestForTest) -> None:
-        firecrest.fault("lose_answer", method="POST", path_regex="/jobs$")
+        firecrest.fault("lose_answer", method="POST", path_regex=firecrest.urls.submit)
         done = run(firecrest, script="#!/bin/bash\nsleep 1\n", job_name=firecrest.directory.name)
         [job] = scheduled(firecrest)
         assert (done.result["job_id"], done.result["state"]) == (job["id"], "COMPLETED")
@@ -283,7 +292,7 @@ class TestALostAnswer:
         name = firecrest.directory.name
         other = TaskInstance(task_id="other")
         theirs = run(firecrest, other, script=SLEEPER, job_name=name, wait_for_completion=False).result
-        firecrest.fault("lose_answer", method="POST", path_regex="/jobs$")
+        firecrest.fault("lose_answer", method="POST", path_regex=firecrest.urls.submit)
         ours = run(firecrest, script=SLEEPER, job_name=name, wait_for_completion=False).result
         jobs = {job["id"] for job in scheduled(firecrest)}
         assert jobs == {theirs["job_id"], ours["job_id"]}
@@ -291,7 +300,7 @@ class TestALostAnswer:
         run_task(lambda: FirecrestCancelJobOperator(task_id="cancel", job_id=sorted(jobs)))
 
     def test_an_array_is_adopted_as_one_job(self, firecrest: FirecrestForTest) -> None:
-        firecrest.fault("lose_answer", method="POST", path_regex="/jobs$")
+        firecrest.fault("lose_answer", method="POST", path_regex=firecrest.urls.submit)
         script = "#!/bin/bash\nsleep 1\n"
         done = run(firecrest, script=script, array="0-2", job_name=firecrest.directory.name)
         assert len(scheduled(firecrest)) == 3
@@ -301,7 +310,7 @@ class TestALostAnswer:
         self, firecrest: FirecrestForTest, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("airflow_provider_firecrest.operators._attempts.SHOWS_WITHIN", 2.0)
-        firecrest.fault("drop", method="POST", path_regex="/jobs$", times=0)
+        firecrest.fault("drop", method="POST", path_regex=firecrest.urls.submit, times=0)
         with pytest.raises(AirflowFailException) as failure:
             run(firecrest, script="#!/bin/bash\ntrue\n", job_name="my-icon", fence=False)
         assert "no job 'my-icon-af" in str(failure.value)
@@ -313,7 +322,7 @@ class TestALostAnswer:
         self, firecrest: FirecrestForTest, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("airflow_provider_firecrest.operators._attempts.SHOWS_WITHIN", 1.0)
-        firecrest.fault("drop", method="POST", path_regex="/jobs$", times=2)
+        firecrest.fault("drop", method="POST", path_regex=firecrest.urls.submit, times=2)
         done = run(firecrest, script="#!/bin/bash\ntrue\n")
         assert [job["id"] for job in scheduled(firecrest)] == [done.result["job_id"]]
         assert len(posts(firecrest)) == 3

@@ -88,6 +88,14 @@ class Files(Status):
             return False
         return True
 
+    def default_working_dir(self, *, system: str | None = None) -> Flow[str | None]:
+        """Return None: v1 names no file system to work on.
+
+        :param system: machine name; default: the connection's.
+        """
+        yield from ()
+        return None
+
     def checksum(self, path: str, *, system: str | None = None) -> Flow[str]:
         """Return the SHA-256 of a file, in hex.
 

@@ -238,7 +238,7 @@ class Transfer(Compute):
         """
         if size > MAX_UPLOAD:
             raise InvalidRequestError(
-                f"{size} bytes: FirecREST v1 uploads by one form, of which the object store takes 5 GiB at most."
+                f"{size} bytes: FirecREST v1 uploads by one form, which holds 5 GiB at most."
                 " Split the file, or use FirecREST v2."
             )
         target = paths.check(path, self.rules.staged_upload, field="target_path")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from ..waiting import Waiting
 from .compute import Compute
 from .files import Files
-from .status import Status
 from .transfer import Transfer
 
 
-class V2(Status, Compute, Files, Transfer, Waiting):
+class V2(Compute, Files, Transfer, Waiting):
     """All calls of FirecREST v2."""
 
 

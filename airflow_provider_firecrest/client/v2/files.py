@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from .. import paths
-from ..errors import CommandTimeoutError, InvalidRequestError, NotFoundError
+from ..errors import CommandTimeoutError, InvalidRequestError, NotFoundError, PermissionDeniedError
 from ..flow import Flow, Kind, Request, Response, Upload
 from ..models import FileStat, RemoteFile
-from .base import Base, output
+from .base import output
+from .status import Status
 
 COMPRESSIONS = ("none", "bzip2", "gzip", "xz")
 
@@ -23,7 +24,7 @@ _ENDS_QUOTING = "['\x00]"
 _EXPANDED_PATTERN = r"['\"`\x00\n]|\$[\w({@*#?$!-]|\\[\\$]"
 
 
-class Files(Base):
+class Files(Status):
     """Flows over `/filesystem/{system}/ops`."""
 
     def _ops(self, call: str, system: str | None) -> str:
@@ -99,6 +100,23 @@ class Files(Base):
         except NotFoundError:
             return False
         return True
+
+    def default_working_dir(self, *, system: str | None = None) -> Flow[str | None]:
+        """Return the user's own directory on the file system that the site marks as the one to work on.
+
+        :param system: system name; default: the connection's.
+        :returns: the path, or None when the site marks none or the directory is not there.
+        :endpoint: GET /status/systems, GET /status/{system}/userinfo, GET /filesystem/{system}/ops/stat
+        """
+        mount = (yield from self.system_info(system=system)).default_work_dir
+        if mount is None:
+            return None
+        path = paths.join(mount, (yield from self.userinfo(system=system)).name)
+        try:
+            found = yield from self.stat(path, system=system)
+        except (NotFoundError, PermissionDeniedError):
+            return None
+        return path if found.is_dir else None
 
     def checksum(self, path: str, *, system: str | None = None) -> Flow[str]:
         """Return the SHA-256 of a file, in hex.
