@@ -19,6 +19,7 @@ from ..flow import Flow, Kind, Request, Upload
 from ..models import Job, JobMetadata
 from . import rows
 from .files import Files
+from .placing import Place
 
 logger = logging.getLogger("airflow_provider_firecrest.client")
 
@@ -71,23 +72,20 @@ class Compute(Files):
         """
         options = {
             "job-name": name,
-            "chdir": working_dir or self.settings.working_dir,
             "partition": partition,
             "reservation": reservation,
             "constraint": constraints,
-            "input": stdin,
-            "output": stdout,
-            "error": stderr,
         }
         given = {key: value for key, value in options.items() if value}
+        place = Place(working_dir or self.settings.working_dir, stdin, stdout, stderr)
         if (script is None) == (remote_script is None):
             raise InvalidRequestError("Give either script or remote_script.")
-        if remote_script is not None and (given or env):
+        if remote_script is not None and (given or env or place.matters):
             content = yield from self.download(remote_script, system=system)
             script = _decoded(content, remote_script)
         if script is None:
             return (yield from self._submit_path(str(remote_script), account, system))
-        return (yield from self._submit_text(script, given, account, env, system))
+        return (yield from self._submit_text(script, given, place, account, env, system))
 
     def _submit_path(self, path: str, account: str | None, system: str | None) -> Flow[str]:
         form = {"targetPath": self._path(path, "remote_script"), "account": self._account(account)}
@@ -98,11 +96,12 @@ class Compute(Files):
         self,
         text: str,
         options: Mapping[str, str],
+        place: Place,
         account: str | None,
         env: Mapping[str, str] | None,
         system: str | None,
     ) -> Flow[str]:
-        text = script.prepare(text).text
+        text = place.written_into(script.prepare(text).text)
         for key, value in options.items():
             if key == "job-name":
                 script.check_job_name(value)
