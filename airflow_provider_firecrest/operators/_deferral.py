@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from .._crash_points import crash_point
 from ..hooks._task import FirecrestMixin, framework_timeout, within_kill_budget
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class WaitsForJob(FirecrestMixin):
 
         self._running = None
         deadline = self.deadline(context)
+        crash_point("before_defer")
         self.defer(  # type: ignore[attr-defined]
             trigger=FirecrestJobTrigger(
                 firecrest_conn_id=self.firecrest_conn_id,
@@ -87,6 +89,7 @@ class WaitsForJob(FirecrestMixin):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Take up the task again when the trigger has fired."""
+        crash_point("in_execute_complete")
         with self.firecrest() as client:
             return self._end(client, event, context)
 

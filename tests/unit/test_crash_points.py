@@ -1,4 +1,4 @@
-"""The places at which tests kill the process: dead only where the environment says so, and once if it says so."""
+"""The places at which tests kill the process: it dies only where the environment says so, and as often."""
 
 from __future__ import annotations
 
