@@ -69,7 +69,8 @@ def pack(
     :raises InvalidRequestError: a file cannot be read.
     :raises QuotaError: not enough space for the archive.
     """
-    entries = list(entries)
+    # A directory's content right after it: GNU tar sets its time once it sees something else.
+    entries = sorted(entries, key=lambda each: each.name.replace(b"/", b"\0"))
     sums: dict[bytes, str] = {}
     options: dict[str, Any] = {"compresslevel": 6} if compression == "gzip" else {}
     with writing(archive), _open(archive, "w:" + _MODES[compression], **options) as tar:
