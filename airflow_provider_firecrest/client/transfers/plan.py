@@ -26,6 +26,8 @@ class UploadPlan:
     :ivar size: bytes.
     :ivar way: ``direct`` (one request), ``staged`` (object store and a job of the server's) or ``skip`` (the
         same file is there).
+    :ivar replaces: whether something is at the target now; if not, what a failed upload leaves there is ours
+        to remove.
     """
 
     source: Path
@@ -36,6 +38,7 @@ class UploadPlan:
     account: str | None = None
     verify_checksum: bool = True
     sha256: str | None = None
+    replaces: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,15 +117,16 @@ def check_local_source(source: Path) -> int:
     """
     if source.is_dir():
         raise InvalidRequestError(f"source_path: {source} is a directory; name a file.")
+    if not source.exists():
+        raise InvalidRequestError(f"source_path: there is no local file {source}.")
+    # Before it is opened: to open a pipe would be to wait for its writer.
+    if not source.is_file():
+        raise InvalidRequestError(f"source_path: {source} is not a regular file.")
     try:
         with source.open("rb") as stream:
             stream.peek(1)
-    except FileNotFoundError:
-        raise InvalidRequestError(f"source_path: there is no local file {source}.") from None
     except OSError as error:
         raise InvalidRequestError(f"source_path: {source} cannot be read: {error.strerror}.") from None
-    if not source.is_file():
-        raise InvalidRequestError(f"source_path: {source} is not a regular file.")
     return source.stat().st_size
 
 

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import shlex
 import time
 import uuid
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
-from .. import limits, paths
+from .. import limits, paths, states
 from ..errors import (
     AmbiguousError,
     CommandTimeoutError,
@@ -19,6 +21,7 @@ from ..errors import (
     IntegrityError,
     NotFoundError,
     TransferFailedError,
+    UnavailableError,
 )
 from ..models import FileStat, Job, TransferJob
 from ..sync_client import FirecrestClient
@@ -32,22 +35,28 @@ APPEAR_WITHIN = 15.0
 CHECKSUM_TIME_LIMIT = "00:30:00"
 """Short enough for any partition, long enough for hundreds of gigabytes."""
 
+_LOOK_EVERY = 5.0
 
-def stat_when_there(
-    client: FirecrestClient, path: str, system: str, *, patience: float = APPEAR_WITHIN
-) -> FileStat:
+T = TypeVar("T")
+
+
+def stat_when_there(client: FirecrestClient, path: str, system: str) -> FileStat:
     """Return the stat of a file that ought to be there, giving the file system a moment to show it.
 
     :raises NotFoundError: it is not there.
     """
-    deadline = time.monotonic() + patience
+    return _when_there(lambda: client.stat(path, system=system))
+
+
+def _when_there(look: Callable[[], T]) -> T:
+    deadline = time.monotonic() + APPEAR_WITHIN
     while True:
         try:
-            return client.stat(path, system=system)
+            return look()
         except NotFoundError:
             if time.monotonic() >= deadline:
                 raise
-            time.sleep(1.0)
+            time.sleep(min(1.0, APPEAR_WITHIN))
 
 
 def remote_sha256(
@@ -174,8 +183,10 @@ def job_evidence(client: FirecrestClient, transfer: TransferJob, state: str) -> 
     :param client: the client.
     :param transfer: the server's job.
     :param state: how it ended.
+    :raises UnavailableError: it ended well, but its log cannot be read now; nothing is concluded from that.
     """
-    output = _log(client, transfer.output_log, transfer.system)
+    succeeded = states.outcome(state) is states.Outcome.SUCCEEDED
+    output = _log(client, transfer.output_log, transfer.system, needed=succeeded)
     error = _log(client, transfer.error_log, transfer.system)
     told = f"The server's job {transfer.job_id} ended {state}."
     for name, text in (("log", output), ("error log", error)):
@@ -183,38 +194,60 @@ def job_evidence(client: FirecrestClient, transfer: TransferJob, state: str) -> 
     return output, told
 
 
-def _log(client: FirecrestClient, path: str, system: str) -> str:
+def _log(client: FirecrestClient, path: str, system: str, *, needed: bool = False) -> str:
     if not path:
         return ""
-    try:
+
+    def look() -> str:
         return client.tail(path, size=8192, system=system)
+
+    try:
+        return _when_there(look) if needed else look()
     except FirecrestError as error:
+        if needed and isinstance(error, UnavailableError):
+            raise
         return f"(cannot be read: {error.message})"
 
 
 def _checksum_by_job(client: FirecrestClient, path: str, system: str, account: str | None) -> str:
-    directory = paths.parent(path)
-    log = paths.join(directory, f".firecrest-sha256-{uuid.uuid4().hex}.log")
+    directory = _job_directory(client, path, system)
+    name = f".firecrest-sha256-{uuid.uuid4().hex}.log"
     script = (
         "#!/bin/bash\n"
         f"#SBATCH --nodes=1 --ntasks=1 --time={CHECKSUM_TIME_LIMIT}\n"
         f"sha256sum -- {shlex.quote(path)}\n"
     )
-    job_id = _submit_reading(client, script, directory, log, system, account)
+    job_id = _submit_reading(client, script, directory, name, system, account)
+    log = paths.join(directory, name)
     try:
-        job = client.wait_for_job(job_id, poll_interval=5.0, system=system)
-        words = client.head(log, lines=1, system=system).split()
+        job = client.wait_for_job(job_id, poll_interval=_LOOK_EVERY, system=system)
+        said = _log(client, log, system, needed=job.succeeded)
     except BaseException:
         _quietly_cancel(client, job_id, system)
         raise
     finally:
         _quietly_remove(client, log, system)
-    digest = words[0].lstrip("\\").lower() if words else ""
-    if not job.succeeded or len(digest) != 64:
+    digest = re.match(r"\\?([0-9a-f]{64}) ", said)
+    if not job.succeeded or digest is None:
         raise TransferFailedError(
             f"The SHA-256 of {path} could not be computed: job {job_id} ended {job.state}."
+            f" It says: {said.strip()[-500:] or '(nothing)'}"
         )
-    return digest
+    return digest.group(1)
+
+
+def _job_directory(client: FirecrestClient, path: str, system: str) -> str:
+    """Return where the job may write its log: the directory of the file may be open for reading only."""
+    own = [client.settings.working_dir] if client.settings.working_dir else []
+    try:
+        work = client.system_info(system=system).default_work_dir
+        if work is not None and not own:
+            # Where the server's own transfer jobs work.
+            own = [paths.join(work, client.userinfo(system=system).name)]
+        return next((each for each in own if client.stat(each, system=system).is_dir), paths.parent(path))
+    except FirecrestError as error:
+        logger.info("The job's log goes beside the file: %s", error.message)
+        return paths.parent(path)
 
 
 def _submit_reading(
@@ -223,6 +256,7 @@ def _submit_reading(
     """Submit a job that only reads: after a lost answer a second one does no harm."""
 
     def submit() -> str:
+        # A bare name: in a path with a % in it Slurm would see a pattern.
         return client.submit_job(
             script, working_dir=directory, name="firecrest-sha256", stdout=log, account=account, system=system
         )

@@ -20,15 +20,19 @@ from typing import TYPE_CHECKING, Any
 
 from .. import paths, staging
 from ..errors import (
+    AmbiguousError,
     ConflictError,
     FirecrestError,
     IntegrityError,
     InvalidRequestError,
     NotFoundError,
+    RequestTimeoutError,
+    TransferFailedError,
+    UnavailableError,
 )
 from ..models import FileStat, FormTicket, Job, System, TransferJob, UploadTicket
 from ..sync_client import FirecrestClient
-from . import proof
+from . import orphans, proof
 from .plan import (
     IfExists,
     TransferResult,
@@ -70,6 +74,7 @@ class StagedUpload:
     task_id: str | None = None
     account: str | None = None
     verify_checksum: bool = True
+    replaces: bool = False
     seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
@@ -124,12 +129,12 @@ def plan_upload(
     wanted = paths.join(target, source.name) if target.endswith("/") else target
     paths.check(wanted, client.api.rules.ops, field="target_path")
     check_remote(wanted, info, field="target_path")
-    wanted, there = _resolve(client, wanted, source.name, info)
+    wanted, there = _resolve(client, wanted, source.name, info, is_full_path=target.endswith("/"))
     plan = UploadPlan(source, wanted, size, "direct", info.name, account or client.account, verify_checksum)
     plan = replace(plan, way=_way(plan, info, client.api.rules))
     if there is None:
         return plan
-    return _existing(client, plan, there, if_exists)
+    return replace(_existing(client, plan, there, if_exists), replaces=True)
 
 
 def upload_direct(client: FirecrestClient, plan: UploadPlan) -> TransferResult:
@@ -145,7 +150,14 @@ def upload_direct(client: FirecrestClient, plan: UploadPlan) -> TransferResult:
     if len(content) != plan.size:
         raise InvalidRequestError(f"source_path: {plan.source} changed its size while it was being uploaded.")
     sha256 = hashlib.sha256(content).hexdigest()
-    client.upload(paths.parent(plan.target), paths.basename(plan.target), content, system=plan.system)
+    try:
+        client.upload(paths.parent(plan.target), paths.basename(plan.target), content, system=plan.system)
+    except UnavailableError as error:
+        # After a timeout there may be a half of it, which the next attempt would take for somebody's file.
+        may_have_acted = isinstance(error, RequestTimeoutError) or error.status is not None
+        if may_have_acted and not plan.replaces:
+            _quietly_remove(client, plan.target, plan.system)
+        raise
     _prove(client, plan.target, plan.size, sha256, plan.system, plan.account, plan.verify_checksum)
     return TransferResult(
         str(plan.source),
@@ -179,11 +191,16 @@ def stage_upload(
     :endpoint: POST .../transfer/upload, then the presigned URLs
     """
     started = time.monotonic()
-    ticket = client.transfer_upload(plan.target, plan.size, account=plan.account, system=plan.system)
-    transfer = ticket.transfer if isinstance(ticket, UploadTicket) else None
-    if on_start is not None and transfer is not None:
-        on_start(transfer)
     try:
+        ticket = client.transfer_upload(plan.target, plan.size, account=plan.account, system=plan.system)
+    except AmbiguousError:
+        if client.api.generation == 2:
+            orphans.cancel_ingress(client, plan.target, plan.system)
+        raise
+    transfer = ticket.transfer if isinstance(ticket, UploadTicket) else None
+    try:
+        if on_start is not None and transfer is not None:
+            on_start(transfer)
         sent = _send(client, plan, ticket, progress, stop)
         if sent.size != plan.size:
             raise InvalidRequestError(
@@ -205,6 +222,7 @@ def stage_upload(
         task_id=ticket.task_id if isinstance(ticket, FormTicket) else None,
         account=plan.account,
         verify_checksum=plan.verify_checksum,
+        replaces=plan.replaces,
         seconds=time.monotonic() - started,
     )
 
@@ -243,9 +261,15 @@ def finish_upload(client: FirecrestClient, staged: StagedUpload, job: Job | None
     :endpoint: GET .../ops/tail (logs), GET .../ops/stat, GET .../ops/checksum
     """
     started = time.monotonic()
-    evidence = proof.end_of_transfer(
-        client, staged, job, what=f"Uploading {staged.source} to {staged.target}", success=_DONE
-    )
+    try:
+        evidence = proof.end_of_transfer(
+            client, staged, job, what=f"Uploading {staged.source} to {staged.target}", success=_DONE
+        )
+    except TransferFailedError:
+        # A job that was ended in the middle leaves a half; what was there before is left alone.
+        if not staged.replaces:
+            _quietly_remove(client, staged.target, staged.system)
+        raise
     _prove(
         client,
         staged.target,
@@ -279,12 +303,16 @@ def cancel_staged(client: FirecrestClient, staged: StagedUpload | StagedDownload
         _quietly_cancel(client, staged.job_id, staged.system)
 
 
-def _resolve(client: FirecrestClient, target: str, name: str, info: System) -> tuple[str, FileStat | None]:
+def _resolve(
+    client: FirecrestClient, target: str, name: str, info: System, *, is_full_path: bool
+) -> tuple[str, FileStat | None]:
     """Return the full path of the file to be, and what is there now."""
     try:
         found = client.stat(target, system=info.name)
         if not found.is_dir:
             return target, found
+        if is_full_path:
+            raise ConflictError(f"target_path: {target} is a directory on {info.name}.")
         target = paths.check(paths.join(target, name), client.api.rules.ops, field="target_path")
         found = client.stat(target, system=info.name)
     except NotFoundError:
@@ -364,6 +392,16 @@ def _prove(
         except FirecrestError as failure:
             error.message += f" It could not be removed: {failure.message}"
         raise
+
+
+def _quietly_remove(client: FirecrestClient, target: str, system: str) -> None:
+    try:
+        client.rm(target, system=system)
+        logger.info("Removed what the failed upload had left at %s.", target)
+    except NotFoundError:
+        return
+    except FirecrestError as error:
+        logger.warning("What the failed upload left at %s could not be removed: %s", target, error.message)
 
 
 def _quietly_cancel(client: FirecrestClient, job_id: str, system: str) -> None:
