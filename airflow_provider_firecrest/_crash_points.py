@@ -23,6 +23,8 @@ POINTS = frozenset(
         "in_execute_complete",
         "during_parts",
         "before_complete_upload",
+        "after_complete_upload",
+        "during_ranges",
     }
 )
 

@@ -16,6 +16,7 @@ from .download import get_object
 from .files import atomic_target, sha256_of
 from .form import post_object
 from .options import Progress, Staged, StagingOptions, TransferCancelledError
+from .partial import resumable_target
 from .redaction import guard_logs
 from .upload import put_object
 
@@ -30,5 +31,6 @@ __all__ = [
     "get_object",
     "post_object",
     "put_object",
+    "resumable_target",
     "sha256_of",
 ]

@@ -38,25 +38,40 @@ class Part:
 
 
 def complete_upload(
-    wire: Wire, gate: Gate, meter: Meter, options: StagingOptions, url: str, parts: Sequence[Part]
+    wire: Wire,
+    gate: Gate,
+    meter: Meter,
+    options: StagingOptions,
+    url: str,
+    parts: Sequence[Part],
+    *,
+    may_be_complete: bool = False,
 ) -> str | None:
     """Have the store assemble ``parts``; returns the object's ETag without quotes, or None.
 
     None: an answer was lost, and when asked again the store knew no such upload any more. It was completed,
     then, or somebody aborted it: the object has to be proven where it lands.
 
+    :param may_be_complete: an earlier process may have completed it, and did not live to see the answer.
     :raises IntegrityError: the object's ETag says that it is not made of the parts sent.
     :raises AmbiguousError: answers were lost and there are no attempts left.
     """
-    call = _Completing(wire, gate, options, url, parts)
+    call = _Completing(wire, gate, options, url, parts, may_be_complete)
     run([call.perform], gate, meter)
     return call.etag
 
 
 class _Completing:
     def __init__(
-        self, wire: Wire, gate: Gate, options: StagingOptions, url: str, parts: Sequence[Part]
+        self,
+        wire: Wire,
+        gate: Gate,
+        options: StagingOptions,
+        url: str,
+        parts: Sequence[Part],
+        may_be_complete: bool,
     ) -> None:
+        self._may_be_complete = may_be_complete
         self._wire, self._gate, self._options = wire, gate, options
         self._url, self._parts = url, parts
         self._body = _request_body(parts)
@@ -64,7 +79,7 @@ class _Completing:
 
     def perform(self) -> None:
         patience = Patience("Completing the upload", "POST", self._url, self._options, self._gate)
-        may_have_acted = False
+        may_have_acted = self._may_be_complete
         while True:
             self._gate.check()
             outcome = self._attempt()

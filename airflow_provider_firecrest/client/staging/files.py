@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import FirecrestError, IntegrityError, QuotaError, TransferFailedError
 from .options import MIB, TransferCancelledError
 
-_NAME_MAX = 255  # bytes, on every Linux file system in use
+NAME_MAX = 255  # bytes, on every Linux file system in use
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -53,7 +53,7 @@ def atomic_target(final: Path) -> Iterator[Path]:
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(final)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -62,16 +62,17 @@ def atomic_target(final: Path) -> Iterator[Path]:
     with contextlib.suppress(OSError):
         # The rename itself is only durable with its directory; some network file systems refuse this, and
         # then do it anyway.
-        _sync(final.parent)
+        sync(final.parent)
 
 
 def _temporary_name(name: str) -> str:
     ending = f".{secrets.token_hex(4)}"
-    room = _NAME_MAX - len(ending) - 1
+    room = NAME_MAX - len(ending) - 1
     return "." + os.fsdecode(os.fsencode(name)[:room]) + ending
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have everything written to ``path``, a file or a directory, on disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -152,12 +153,17 @@ class Source:
 
 
 class Target:
-    """A file written from several threads. A context manager; an exception removes the file."""
+    """A file written from several threads. A context manager; an exception removes the file.
 
-    def __init__(self, path: Path) -> None:
+    :param kept: what the file holds stays at the start, and the file when there is an exception.
+    """
+
+    def __init__(self, path: Path, *, kept: bool = False) -> None:
         self.path = Path(path)
+        self._kept = kept
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (0 if kept else os.O_TRUNC)
         try:
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            self._descriptor = os.open(self.path, flags, 0o666)
         except OSError as error:
             failure = self._failed(error, 0)
         else:
@@ -169,7 +175,7 @@ class Target:
 
     def __exit__(self, kind: object, *_: object) -> None:
         os.close(self._descriptor)
-        if kind is not None:
+        if kind is not None and not self._kept:
             with contextlib.suppress(OSError):
                 self.path.unlink(missing_ok=True)
 
@@ -182,7 +188,8 @@ class Target:
         :raises QuotaError: when the file system has less than ``size`` bytes left.
         """
         room = os.statvfs(self.path.parent)
-        free = room.f_bavail * room.f_frsize
+        # What the file holds already needs no further room.
+        free = room.f_bavail * room.f_frsize + os.fstat(self._descriptor).st_blocks * 512
         # Some FUSE file systems report no blocks at all: unknown, not full.
         if room.f_blocks and free < size:
             raise QuotaError(
@@ -213,6 +220,10 @@ class Target:
     def read_into(self, view: memoryview, offset: int) -> int:
         """Fill ``view`` from ``offset``; returns the bytes read."""
         return os.preadv(self._descriptor, [view], offset)
+
+    def flush(self) -> None:
+        """Have everything written so far on disk."""
+        os.fdatasync(self._descriptor)
 
     def empty(self) -> None:
         """Set the length to nothing."""

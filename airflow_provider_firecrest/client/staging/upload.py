@@ -11,7 +11,7 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,10 @@ from .wire import Wire
 
 _SEND_AT_ONCE = 64 * 1024
 """Bytes per send: the stall timeout counts for each, so a line of 1 KB/s is slow, not stalled."""
+
+OnPart = Callable[[int, str], None]
+"""``on_part(number, etag)``: called when the store has a part, from the thread that sent it, one at a time.
+What it raises is logged and dropped."""
 
 _PLAIN_MD5 = re.compile(r"[0-9a-fA-F]{32}")
 
@@ -55,6 +59,10 @@ def put_object(
     options: StagingOptions = DEFAULT_OPTIONS,
     progress: Progress | None = None,
     cancelled: threading.Event | None = None,
+    done: Mapping[int, str] | None = None,
+    on_part: OnPart | None = None,
+    before_completing: Callable[[], None] | None = None,
+    may_be_complete: bool = False,
 ) -> Staged:
     """Send ``source`` in parallel parts and complete the upload (S3 UploadPart, CompleteMultipartUpload).
 
@@ -64,6 +72,11 @@ def put_object(
     :param options: parallelism, attempts, timeouts.
     :param progress: called about once a second with bytes done and bytes in all.
     :param cancelled: set it from another thread to stop.
+    :param done: ETags by number of the parts that an earlier attempt has sent: they are not sent again,
+        unless the file's bytes say that they must.
+    :param on_part: called with number and ETag of each part that the store has got.
+    :param before_completing: called once all parts are there; what it raises ends the transfer.
+    :param may_be_complete: an earlier attempt may have completed the upload already.
     :returns: size, SHA-256 and ETag; ``etag`` is None when the last answer was lost and the object must be
         proven later.
     :raises InvalidRequestError: the URLs do not fit the file's size.
@@ -79,11 +92,16 @@ def put_object(
         gate = Gate(cancelled, wire.cut)
         meter = Meter(file.size, progress)
         try:
-            sending = _Sending(file, spans, wire, gate, meter, options)
+            sending = _Sending(file, spans, wire, gate, meter, options, done or {}, on_part)
             sha256 = sending.run()
             file.check_unchanged()
+            if before_completing is not None:
+                before_completing()
             crash_point("before_complete_upload")
-            etag = complete_upload(wire, gate, meter, options, complete_url, sending.parts)
+            etag = complete_upload(
+                wire, gate, meter, options, complete_url, sending.parts, may_be_complete=may_be_complete
+            )
+            crash_point("after_complete_upload")
         finally:
             wire.close()
         meter.report()
@@ -118,9 +136,13 @@ class _Sending:
         gate: Gate,
         meter: Meter,
         options: StagingOptions,
+        done: Mapping[int, str],
+        on_part: OnPart | None,
     ) -> None:
         self._file, self._spans = file, spans
         self._wire, self._gate, self._meter, self._options = wire, gate, meter, options
+        self._done, self._on_part = done, on_part
+        self._telling = threading.Lock()
         self._sent: dict[int, Part] = {}
         self._sha256 = hashlib.sha256()
 
@@ -145,6 +167,11 @@ class _Sending:
             offset += count
 
     def _send(self, span: _Span) -> None:
+        known = self._sent_before(span)
+        if known is not None:
+            self._sent[span.number] = known
+            self._meter.add(span.size)
+            return
         doing = f"Sending part {span.number} of {len(self._spans)}"
         patience = Patience(doing, "PUT", span.url, self._options, self._gate)
         while True:
@@ -152,9 +179,38 @@ class _Sending:
             outcome = self._attempt(span)
             if isinstance(outcome, Part):
                 self._sent[span.number] = outcome
+                self._tell(outcome)
                 crash_point("during_parts")
                 return
             patience.after(outcome)
+
+    def _sent_before(self, span: _Span) -> Part | None:
+        """Return the part that an earlier attempt has sent, or None when it has to be sent."""
+        etag = self._done.get(span.number)
+        if etag is None:
+            return None
+        plain = etag.strip('"').lower()
+        if not _PLAIN_MD5.fullmatch(plain):
+            return Part(span.number, etag, None)
+        body = _Body(self._file, span, self._gate, None, self._options.chunk)
+        for _ in body:
+            pass
+        if body.md5.hexdigest() == plain:
+            return Part(span.number, etag, plain)
+        # Other bytes, or an encrypting store, whose ETags only look like digests.
+        log.info(
+            "Part %d is sent again: the store's ETag is not the digest of the file's bytes.", span.number
+        )
+        return None
+
+    def _tell(self, part: Part) -> None:
+        if self._on_part is None:
+            return
+        with self._telling:
+            try:
+                self._on_part(part.number, part.etag)
+            except Exception as error:
+                log.warning("What was told of a part raised %s; the transfer goes on.", type(error).__name__)
 
     def _attempt(self, span: _Span) -> Part | Failure:
         body = _Body(self._file, span, self._gate, self._meter, self._options.chunk)
@@ -175,7 +231,7 @@ class _Sending:
 class _Body:
     """One part as a request body: of known length, read while it is sent, and hashed on the way."""
 
-    def __init__(self, file: Source, span: _Span, gate: Gate, meter: Meter, chunk: int) -> None:
+    def __init__(self, file: Source, span: _Span, gate: Gate, meter: Meter | None, chunk: int) -> None:
         self._file, self._span, self._gate, self._meter = file, span, gate, meter
         self._chunk = chunk
         self.sent = 0
@@ -196,7 +252,8 @@ class _Body:
                 piece = buffer[start : min(start + _SEND_AT_ONCE, count)]
                 yield piece
                 self.sent += len(piece)
-                self._meter.add(len(piece))
+                if self._meter is not None:
+                    self._meter.add(len(piece))
 
 
 def _judge(response: requests.Response, span: _Span, md5: str) -> Part | Failure:
