@@ -9,17 +9,25 @@ with the file itself. The local file gets its name only when it is complete.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .. import limits, paths, staging
-from ..errors import ConflictError, FirecrestError, IntegrityError, InvalidRequestError, NotFoundError
+from ..errors import (
+    ConflictError,
+    FirecrestError,
+    IntegrityError,
+    InvalidRequestError,
+    NotFoundError,
+    TransferFailedError,
+)
 from ..models import Job, TransferJob
 from ..sync_client import FirecrestClient
 from . import proof
@@ -112,6 +120,9 @@ def plan_download(
         raise NotFoundError(f"source_path: there is no file {source} on {info.name}.") from None
     if found.is_dir:
         raise InvalidRequestError(f"source_path: {source} on {info.name} is a directory; name a file.")
+    if not found.is_file:
+        # A pipe would keep the server waiting for its writer.
+        raise InvalidRequestError(f"source_path: {source} on {info.name} is not a regular file.")
     direct = found.size <= limits.direct_download_limit(client.api.generation, info.max_ops_file_size)
     if not direct:
         staged_method(info)
@@ -143,7 +154,7 @@ def download_direct(client: FirecrestClient, plan: DownloadPlan) -> TransferResu
     _prove(
         client, plan.source, plan.system, len(content), sha256, plan.mtime, plan.account, plan.verify_checksum
     )
-    with staging.atomic_target(plan.target) as temporary:
+    with _written(plan.target) as temporary:
         temporary.write_bytes(content)
     return TransferResult(
         plan.source,
@@ -210,7 +221,7 @@ def finish_download(
     proof.end_of_transfer(client, staged, job, what=f"Staging {staged.source}", success=_DONE)
     url = staged.url or client.download_url(str(staged.task_id))
     target = Path(staged.target)
-    with staging.atomic_target(target) as temporary:
+    with _written(target) as temporary:
         got = staging.get_object(
             url,
             temporary,
@@ -241,6 +252,18 @@ def finish_download(
         staged.job_id,
         staged.seconds + time.monotonic() - started,
     )
+
+
+@contextlib.contextmanager
+def _written(target: Path) -> Iterator[Path]:
+    """`staging.atomic_target`, with the system's refusal as an error that names the field."""
+    try:
+        with staging.atomic_target(target) as temporary:
+            yield temporary
+    except OSError as error:
+        raise TransferFailedError(
+            f"target_path: {target} cannot be written: {error.strerror or type(error).__name__}."
+        ) from None
 
 
 def _quietly_invalidate(client: FirecrestClient, task_id: str) -> None:

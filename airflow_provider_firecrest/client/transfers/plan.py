@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -142,6 +143,8 @@ def local_target(target: str | Path, source: str) -> Path:
         raise InvalidRequestError(f"target_path: {path} is a directory.")
     if not path.parent.is_dir():
         raise InvalidRequestError(f"target_path: there is no local directory {path.parent}.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InvalidRequestError(f"target_path: nothing can be written into {path.parent}.")
     return path
 
 
