@@ -45,7 +45,6 @@ class Wire:
         self._session.auth = _no_auth
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers.update(_HEADERS)
-        self._session.verify = options.verify
         adapter = _Adapter(self._pool_classes(), options.parallel + 1)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
@@ -70,6 +69,8 @@ class Wire:
             headers=headers,
             data=data,  # anything with __iter__ and __len__ is streamed with a Content-Length
             timeout=timeout,
+            # Said with each request: what only the session says gives way to REQUESTS_CA_BUNDLE.
+            verify=self._options.verify,
             stream=True,
             allow_redirects=False,
         )
