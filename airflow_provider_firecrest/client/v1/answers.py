@@ -29,9 +29,6 @@ from ..flow import Kind, Request, Response
 from ..retry import server_delay
 
 _HEADERS: tuple[tuple[str, type[FirecrestError]], ...] = (
-    # compute and storage write the second s, utilities and reservations do not.
-    ("x-machine-does-not-exist", NotFoundError),
-    ("x-machine-does-not-exists", NotFoundError),
     ("x-machine-not-available", UnavailableError),
     ("x-permission-denied", PermissionDeniedError),
     ("x-timeout", CommandTimeoutError),
@@ -48,11 +45,19 @@ _TOO_LARGE = re.compile(r"exceeded buffer limit", re.IGNORECASE)
 _BINARY = re.compile(r"codec can't decode", re.IGNORECASE)
 _TASK_SERVICE_DOWN = re.compile(r"Error creating task|Couldn't create task", re.IGNORECASE)
 
-# Slurm's words in a task's text. The first group surely did not act; after the second nobody knows.
+# compute and storage write the second s, utilities and reservations do not. The machine is not what a call
+# looks for: "not found" would say that a file or a job is absent.
+_NO_MACHINE = ("x-machine-does-not-exist", "x-machine-does-not-exists")
+
+# Slurm's words in a task's text.
 _NOT_REACHED = re.compile(
     r"Unable to contact slurm controller|Connection refused|controller not responding|in standby",
     re.IGNORECASE,
 )
+# sbatch's last word: it gave up before anything was sent. "Not responding, sleeping and retrying" alone is
+# what it writes when it succeeds after all.
+_NOT_SUBMITTED = re.compile(r"submission failed: Unable to contact slurm controller", re.IGNORECASE)
+_USAGE = re.compile(r'Try "sbatch --help"', re.IGNORECASE)
 _LOST = re.compile(
     r"Socket timed out|Zero Bytes were transmitted|Communication connection failure|temporarily unavailable",
     re.IGNORECASE,
@@ -116,19 +121,26 @@ def task_error(data: Any, *, what: str, creates: bool) -> FirecrestError:
     if _LOST.search(words):
         cls = AmbiguousError if creates else UnavailableError
         return cls(f"{what}: Slurm did not answer in time.", **details)
-    if _NOT_REACHED.search(words):
+    if _NOT_REACHED.search(words) and (not creates or _NOT_SUBMITTED.search(words)):
         return UnavailableError(f"{what}: Slurm is down.", **details)
+    if _NOT_REACHED.search(words):
+        return AmbiguousError(f"{what}: Slurm was down for a while, and the job may be there.", **details)
     if _QUOTA.search(words):
         return QuotaError(f"{what}: a limit of the scheduler is reached.", **details)
     if _DENIED.search(words):
         return PermissionDeniedError(f"{what}: not permitted.", **details)
-    if creates and "error:" not in words.lower() and not words.lower().startswith("invalid"):
+    if creates and not _is_refusal(words):
         # Any text that sbatch writes besides, a warning say, makes the server call it failed although the
         # job runs.
         return AmbiguousError(f"{what}: reported as failed, but the job may have been submitted.", **details)
-    if "invalid job id" in words.lower():
+    if "invalid job id specified" in words.lower():
         return NotFoundError(f"{what}: unknown job.", **details)
     return InvalidRequestError(f"{what}: refused.", **details)
+
+
+def _is_refusal(words: str) -> bool:
+    said = words.lower()
+    return "error:" in said or said.startswith("invalid") or _USAGE.search(words) is not None
 
 
 def _server_error(request: Request, details: dict[str, Any]) -> FirecrestError:
@@ -140,6 +152,8 @@ def _server_error(request: Request, details: dict[str, Any]) -> FirecrestError:
 def _bad_request(request: Request, response: Response, words: str, details: dict[str, Any]) -> FirecrestError:
     if _TASK_SERVICE_DOWN.search(words):
         return UnavailableError("FirecREST's task service is down.", **details)
+    if any(header in response.headers for header in _NO_MACHINE):
+        return InvalidRequestError("FirecREST has no machine of that name; systems() lists them.", **details)
     for header, cls in _HEADERS:
         if header in response.headers:
             return cls(_sentence(cls, words), **details)
@@ -152,7 +166,7 @@ def _bad_request(request: Request, response: Response, words: str, details: dict
         if _BINARY.search(words):
             return InvalidRequestError("The file is not text.", **details)
         return UnavailableError("The machine cannot be reached.", **details)
-    if words in _NAMELESS_OUTAGES or _SSH.search(words):
+    if words in _NAMELESS_OUTAGES or _SSH.search(words) or "Connection refused" in words:
         # No header and the most general of texts: the machine is down, or ssh to it is.
         return UnavailableError("The machine cannot be reached.", **details)
     if not words:
@@ -194,6 +208,9 @@ def _words(response: Response) -> tuple[str, bool]:
     if "errorType" in body:
         # v2's form of an error: whoever speaks v1 to it is at the wrong address.
         return str(body.get("message") or "")[:200], False
+    if set(body) == {"message"}:
+        # The gateway's form: it has no such route. "Not found" would say that a file is absent.
+        return str(body["message"])[:200], False
     said = [str(body[key]).strip() for key in ("error", "description", "message") if body.get(key)]
     # Where the error only repeats which call it was, the description has the reason.
     if len(said) > 1 and said[0].startswith("Error "):

@@ -10,10 +10,7 @@ from .. import paths
 from ..errors import InvalidRequestError, NotFoundError, TooLargeError
 from ..flow import Flow, Kind, Request, Response, Upload
 from ..models import FileStat, RemoteFile
-from .status import Status
-
-_FORM_OVERHEAD = 1024
-"""Bytes by which the file must stay below the limit: the server counts the whole multipart body."""
+from .status import FORM_OVERHEAD, Status
 
 _SUFFIXES = {"gzip": (".tar.gz", ".tgz"), "bzip2": (".tar.bz2",), "xz": (".tar.xz",), "none": (".tar",)}
 
@@ -229,7 +226,7 @@ class Files(Status):
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
         parameters = yield from self.parameters()
         limit = int(float(parameters.get("UTILITIES_MAX_FILE_SIZE") or 5) * 1024 * 1024)
-        if size > limit - _FORM_OVERHEAD:
+        if size > limit - FORM_OVERHEAD:
             raise TooLargeError(f"{size} bytes; the server takes less than {limit} directly.")
 
         def reader() -> IO[bytes]:

@@ -15,6 +15,9 @@ from ..flow import Flow, Kind, Request
 from ..models import FileSystem, Node, Partition, Reservation, ServiceHealth, System, UserInfo
 from .tasks import Tasks
 
+FORM_OVERHEAD = 1024
+"""Bytes by which a file must stay below the server's limit: it counts the whole multipart body."""
+
 _FRESH = {"Cache-Control": "no-cache"}
 
 
@@ -226,7 +229,7 @@ def _system(row: Mapping[str, Any], parameters: Mapping[str, Any]) -> System:
         scheduler=str(parameters.get("WORKLOAD_MANAGER") or "Slurm").lower(),
         file_systems=tuple(FileSystem(str(path)) for path in mounts),
         health=(health,),
-        max_ops_file_size=int(megabytes * 1024 * 1024),
+        max_ops_file_size=int(megabytes * 1024 * 1024) - FORM_OVERHEAD,
         transfer_method="s3" if str(parameters.get("OBJECT_STORAGE") or "").startswith("s3") else None,
         max_part_size=int(float(parameters.get("STORAGE_MAX_FILE_SIZE") or 5120) * 1024 * 1024),
     )

@@ -7,6 +7,7 @@ deadline of its own.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -43,6 +44,10 @@ TASK_TIMEOUT = 90.0
 """Seconds for a task that runs one command on the system; Slurm's own time-outs take up to twenty."""
 
 _PAUSES = (0.2, 0.3, 0.5, 1.0)
+
+# Seconds between two attempts while Slurm is down.
+_FIRST_PAUSE = 2.0
+_LONGEST_PAUSE = 20.0
 
 
 @dataclass(frozen=True)
@@ -129,26 +134,39 @@ class Tasks(Base):
     def _run_task(self, request: Request, what: str, *, timeout: float = TASK_TIMEOUT) -> Flow[Any]:
         """Start a task and return its data once it is done.
 
+        Slurm's outages come as failed tasks, which a driver does not see: they are repeated here, for as long
+        as it repeats those of HTTP.
+
         :param request: the call that starts it.
         :param what: the call in words, for errors.
         :param timeout: seconds to wait for it.
         :raises AmbiguousError: for a call that creates something, when its end was not seen.
         """
-        task_id = yield from self._start_task(request)
+        started, pause = time.monotonic(), _FIRST_PAUSE
         creates = request.kind is Kind.CREATE
+        while True:
+            task = yield from self._one_task(request, what, timeout)
+            if task.succeeded:
+                return task.data
+            error = answers.task_error(task.data, what=what, creates=creates)
+            left = self.settings.retry_budget - (time.monotonic() - started)
+            if not isinstance(error, UnavailableError) or pause > left:
+                raise error
+            yield Sleep(random.uniform(pause / 2, pause))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _one_task(self, request: Request, what: str, timeout: float) -> Flow[Task]:
+        task_id = yield from self._start_task(request)
         try:
-            task = yield from self._end_of_task(task_id, FINAL, timeout)
+            return (yield from self._end_of_task(task_id, FINAL, timeout))
         except FirecrestError as error:
-            if creates:
+            if request.kind is Kind.CREATE:
                 raise AmbiguousError(
                     f"{what}: the task {task_id} behind it cannot be followed ({error.message});"
                     " what was asked may have happened.",
                     server_message=error.server_message,
                 ) from None
             raise
-        if task.succeeded:
-            return task.data
-        raise answers.task_error(task.data, what=what, creates=creates)
 
     def _start_task(self, request: Request) -> Flow[str]:
         return (yield from self._ask(request, lambda body: _task_id(body["task_id"])))

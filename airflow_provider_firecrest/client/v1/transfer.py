@@ -33,7 +33,12 @@ class Transfer(Compute):
             raise InvalidRequestError(f"time_limit: {time_limit!r} is not a time such as 02:00:00.")
         fields = {**form, **options, "account": self._account(options.get("account"))}
         request = self._send("POST", f"/storage/xfer-internal/{call}", system, Kind.CREATE, fields)
-        data = yield from self._run_task(request, f"Submitting the {call} job")
+        try:
+            data = yield from self._run_task(request, f"Submitting the {call} job")
+        except InvalidRequestError as error:
+            if fields["account"] is None and "invalid account" in (error.server_message or "").lower():
+                error.message += " This site needs an account: name one in the call or in the connection."
+            raise
         if not isinstance(data, dict) or not data.get("jobid"):
             raise AmbiguousError(f"FirecREST says the {call} job was submitted, but not which one it is.")
         return TransferJob(
