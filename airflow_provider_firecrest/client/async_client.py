@@ -22,7 +22,7 @@ from tenacity import AsyncRetrying
 from . import retry
 from .auth import TokenRequest
 from .calls import Calls
-from .detect import Api, detect
+from .detect import Api, detect, explained
 from .driver import Driver, lost_answer, not_sent, tls_problem
 from .errors import AuthenticationError, ConfigurationError, FirecrestError, UnavailableError
 from .flow import Flow, Request, Response, Sleep
@@ -113,7 +113,14 @@ class AsyncFirecrestClient(Driver, Calls):
 
     def _call(self, name: str, doc: str | None) -> Callable[..., Any]:
         async def call(*args: Any, **kwargs: Any) -> Any:
-            return await self.run(self._flow(await self.get_api(), name)(*args, **kwargs))
+            try:
+                result = await self.run(self._flow(await self.get_api(), name)(*args, **kwargs))
+            except FirecrestError as error:
+                if not self._doubtful(error):
+                    raise
+                raise await self.run(explained(self.settings, error)) from None
+            self._answered = True
+            return result
 
         call.__name__, call.__doc__ = name, doc
         return call

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .errors import FirecrestError, NotFoundError, ProtocolError
+from .errors import ConfigurationError, FirecrestError, NotFoundError, ProtocolError
 from .flow import Flow, Request, Response
 from .settings import Settings
 from .v1 import V1
@@ -51,12 +51,23 @@ def detect(settings: Settings) -> Flow[Api]:
     )
 
 
-def wrong_version(settings: Settings, error: FirecrestError) -> FirecrestError:
-    """Return the error to show when an answer cannot be read: a named version may be the wrong one."""
-    if settings.api_version != "auto" and isinstance(error, ProtocolError):
-        # Still a protocol error: a maintenance page must not look like a wrong setting to somebody who waits.
-        error.message += (
-            f" The connection's api_version says {settings.api_version}; if {settings.base_url} is another"
-            " one, set it to auto."
-        )
-    return error
+def explained(settings: Settings, error: FirecrestError) -> Flow[FirecrestError]:
+    """Return the error to show when an answer cannot be read: the named version may be the wrong one.
+
+    That is said only when the server answers as the other generation does. A maintenance page must not look
+    like a wrong setting to somebody who waits.
+
+    :param settings: the connection's settings.
+    :param error: what became of a call.
+    :endpoint: GET /status/systems
+    """
+    try:
+        found = yield from detect(settings)
+    except FirecrestError:
+        return error
+    if str(found.generation) == settings.api_version:
+        return error
+    return ConfigurationError(
+        f"api_version: the connection says {settings.api_version}, but what answers at {settings.base_url} is"
+        f" FirecREST v{found.generation}; set api_version to {found.generation} or auto."
+    )

@@ -11,13 +11,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
 
-from .detect import Api, known_api, wrong_version
+from .detect import Api, known_api
 from .errors import (
     AmbiguousError,
     AuthenticationError,
     ConfigurationError,
     FirecrestError,
     InvalidRequestError,
+    ProtocolError,
     RateLimitError,
     RequestTimeoutError,
     UnavailableError,
@@ -48,6 +49,8 @@ class Driver:
         self.settings = settings
         self._verify = ca_bundle(settings.verify)
         self._api = known_api(settings)
+        # Whether a call was ever understood: then an answer that is not is no sign of the wrong generation.
+        self._answered = False
         self._tokens = shared_cache(settings.auth)
         self._pacer = shared_pacer(
             (settings.base_url, settings.auth.identity()), settings.max_requests_per_second
@@ -102,13 +105,21 @@ class Driver:
             )
         return self._pacer.reserve()
 
+    def _doubtful(self, error: FirecrestError) -> bool:
+        """Say whether an error may mean that the settings name the wrong generation."""
+        if self._answered or self.settings.api_version == "auto":
+            return False
+        if isinstance(error, InvalidRequestError):
+            return error.status in (400, 404, 405)
+        redirected = error.status is not None and 300 <= error.status < 400
+        return isinstance(error, ProtocolError) and not redirected
+
     def _checked(self, request: Request, response: Response, seconds: float) -> Response:
         """Return a success; raise what anything else stands for."""
         logger.debug("%s %s -> %d (%.2f s)", request.method, request.path, response.status, seconds)
         error = (self._api or V2).error_of(request, response)
         if error is None:
             return response
-        error = wrong_version(self.settings, error)
         if error.status == 429:
             self._pacer.pause(error.retry_after if error.retry_after is not None else 1.0)
         if isinstance(error, AuthenticationError) and not self._renewable():

@@ -28,15 +28,16 @@ def check_connection(client: FirecrestClient) -> tuple[bool, str]:
     except AuthenticationError as error:
         return False, f"Login failed: {_plain(error)}"
     except ProtocolError as error:
-        return False, f"API failed: {client.base_url} does not answer like FirecREST v2. {_plain(error)}"
+        return False, f"API failed: {client.base_url} does not answer like FirecREST. {_plain(error)}"
     except FirecrestError as error:
         hop = "Token server" if "token server" in error.message.lower() else "API"
         return False, f"{hop} failed: {_plain(error)}"
     names = ", ".join(each.name for each in systems) or "none"
+    which = f"FirecREST v{client.api.generation}"
     if client.system is None:
         return (
             True,
-            f"FirecREST v2 accepts the token. Systems: {names}; the connection names no default one.",
+            f"{which} accepts the token. Systems: {names}; the connection names no default one.",
         )
     system = next((each for each in systems if each.name.lower() == client.system.lower()), None)
     if system is None:
@@ -51,7 +52,7 @@ def check_connection(client: FirecrestClient) -> tuple[bool, str]:
             False,
             f"User failed: the token is accepted, but {system.name} does not know its user. {_plain(error)}",
         )
-    return True, f"FirecREST v2 answers; system {system.name} is healthy; you are {user.name} there."
+    return True, f"{which} answers; system {system.name} is healthy; you are {user.name} there."
 
 
 def _sick_service(system: System) -> str | None:

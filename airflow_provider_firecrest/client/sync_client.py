@@ -19,7 +19,7 @@ from tenacity import Retrying
 from . import retry
 from .auth import TokenRequest
 from .calls import Calls
-from .detect import Api, detect
+from .detect import Api, detect, explained
 from .driver import Driver, causes, lost_answer, not_sent, tls_problem
 from .errors import AuthenticationError, ConfigurationError, FirecrestError, UnavailableError
 from .flow import Flow, Request, Response, Sleep
@@ -105,7 +105,14 @@ class FirecrestClient(Driver, Calls):
 
     def _call(self, name: str, doc: str | None) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            return self.run(self._flow(self.api, name)(*args, **kwargs))
+            try:
+                result = self.run(self._flow(self.api, name)(*args, **kwargs))
+            except FirecrestError as error:
+                if not self._doubtful(error):
+                    raise
+                raise self.run(explained(self.settings, error)) from None
+            self._answered = True
+            return result
 
         call.__name__, call.__doc__ = name, doc
         return call
