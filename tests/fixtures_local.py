@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +16,64 @@ from airflow_provider_firecrest.local import LocalFirecrest
 
 
 @dataclass(frozen=True)
+class Urls:
+    """Regular expressions of the paths under which a generation of the API has a kind of call."""
+
+    submit: str
+    look: str
+    list: str
+    stat: str
+    upload: str
+
+
+URLS = {
+    1: Urls(
+        submit="/compute/jobs/(upload|path)$",
+        look="/compute/(jobs|acct)",
+        list="/compute/(jobs|acct)$",
+        stat="/utilities/stat$",
+        upload="/xfer-external/upload$",
+    ),
+    2: Urls(submit="/jobs$", look="/jobs", list="/jobs$", stat="ops/stat", upload="transfer/upload"),
+}
+
+
+@dataclass(frozen=True)
 class FirecrestForTest:
     """The session's server as one test sees it.
 
     ``directory`` is the test's own directory on the cluster's scratch, ``first_request`` the number of the
-    last request before the test. Everything else is the server's (`LocalFirecrest`).
+    last request before the test, ``began`` when it began, ``generation`` the API that the test's connection
+    leads to. Everything else is the server's (`LocalFirecrest`).
     """
 
     server: LocalFirecrest
     directory: Path
     first_request: int
+    generation: int = 2
+    began: float = field(default_factory=time.time)
+
+    @property
+    def conn_json(self) -> str:
+        """The Airflow connection. It does not name the generation: the client has to find out."""
+        connection = json.loads(self.server.conn_json)
+        if self.generation == 1:
+            connection["host"] = self.server.base_url_v1
+        return json.dumps(connection)
+
+    @property
+    def urls(self) -> Urls:
+        """Where the generation has its calls, for faults and for counting requests."""
+        return URLS[self.generation]
 
     @property
     def connection_env(self) -> dict[str, str]:
         """Environment that defines the Airflow connection ``firecrest_default``."""
-        return {"AIRFLOW_CONN_FIRECREST_DEFAULT": self.server.conn_json}
+        return {"AIRFLOW_CONN_FIRECREST_DEFAULT": self.conn_json}
+
+    def new_jobs(self) -> list[dict[str, Any]]:
+        """The scheduler's own list, restricted to the jobs submitted since the test began."""
+        return [job for job in self.server.jobs() if job["submit_time"] >= self.began]
 
     def requests(self) -> list[dict[str, Any]]:
         """The requests the server answered since the test began."""
@@ -41,16 +86,21 @@ class FirecrestForTest:
 @pytest.fixture(scope="session")
 def firecrest_server() -> Iterator[LocalFirecrest]:
     """A local FirecREST on a free port, in a process of its own."""
-    with LocalFirecrest(cpus=4, ingress_interval=0.1, ops_timeout=2) as server:
+    settings = {"ingress_interval": 0.1, "ops_timeout": 2, "v1_polling_interval": 0.1, "v1_acct_lag": 0.3}
+    with LocalFirecrest(cpus=4, **settings) as server:
         yield server
 
 
 @pytest.fixture
-def firecrest(firecrest_server: LocalFirecrest) -> Iterator[FirecrestForTest]:
-    """The session's server with a directory of the test's own and without faults."""
+def firecrest(firecrest_server: LocalFirecrest, request: pytest.FixtureRequest) -> Iterator[FirecrestForTest]:
+    """The session's server with a directory of the test's own and without faults.
+
+    Its parameter is the generation of the API; 2 where a test gives none.
+    """
     directory = firecrest_server.scratch / f"test-{uuid.uuid4().hex[:12]}"
     directory.mkdir()
     firecrest_server.clear_faults()
     seen = firecrest_server.requests()
-    yield FirecrestForTest(firecrest_server, directory, seen[-1]["number"] if seen else 0)
+    last = seen[-1]["number"] if seen else 0
+    yield FirecrestForTest(firecrest_server, directory, last, getattr(request, "param", 2))
     firecrest_server.clear_faults()

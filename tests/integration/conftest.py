@@ -101,9 +101,26 @@ def defer(make: Callable[[], Any], ti: TaskInstance) -> TaskDeferred:
     return caught.value
 
 
+# Run over both generations of the API; the operators' own files do so by themselves (`file_tasks.cluster`).
+OVER_BOTH = {"test_submit_job", "test_attempts", "test_transfers", "test_sensors", "test_triggers"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a test of `OVER_BOTH` each generation, or the one that its mark ``generation`` names, with why."""
+    if metafunc.module.__name__.rpartition(".")[2] not in OVER_BOTH:
+        return
+    if "firecrest" not in metafunc.fixturenames:
+        return
+    mark = metafunc.definition.get_closest_marker("generation")
+    if mark is not None:
+        assert mark.kwargs["reason"], "a test of one generation says why"
+    numbers = (1, 2) if mark is None else mark.args
+    metafunc.parametrize("firecrest", numbers, indirect=True, ids=[f"v{number}" for number in numbers])
+
+
 @pytest.fixture(autouse=True)
 def connection(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The connection ``firecrest_default`` leads to the local server."""
+    """The connection ``firecrest_default`` leads to the local server, by the test's generation of the API."""
     if "firecrest" not in request.fixturenames:
         return
     server: FirecrestForTest = request.getfixturevalue("firecrest")

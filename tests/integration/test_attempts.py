@@ -75,14 +75,16 @@ class TestARetry:
         assert deferral.trigger.job_ids == [scheduled(firecrest)[0]["id"]]
         assert len(scheduled(firecrest)) == 1
 
+    @pytest.mark.generation(2, reason="v1 has no list apart: one path answers for all jobs and for one")
     def test_needs_no_list_where_airflow_keeps_task_state(self, firecrest: FirecrestForTest) -> None:
         store = Store()
         original = submit(firecrest, script=RUNS).execute({"ti": first(firecrest), "task_state_store": store})
-        firecrest.fault("status", method="GET", path_regex="/jobs$", times=0, status=500)
+        firecrest.fault("status", method="GET", path_regex=firecrest.urls.list, times=0, status=500)
         again = submit(firecrest, script=RUNS).execute({"ti": retry(firecrest), "task_state_store": store})
         assert again["job_id"] == original["job_id"]
         assert effective_runs(firecrest) == [original["job_id"]]
 
+    @pytest.mark.generation(2, reason="v1 has no list apart: one path answers for all jobs and for one")
     def test_leaves_it_to_the_fence_where_the_jobs_cannot_be_listed(
         self, firecrest: FirecrestForTest, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -90,7 +92,7 @@ class TestARetry:
         original = run(firecrest, first(firecrest), script=script, wait_for_completion=False).result["job_id"]
         until(lambda: effective_runs(firecrest))
         impatient(monkeypatch)
-        firecrest.fault("status", method="GET", path_regex="/jobs$", times=0, status=500)
+        firecrest.fault("status", method="GET", path_regex=firecrest.urls.list, times=0, status=500)
         done = run(firecrest, retry(firecrest), script=script).result
         assert done["job_id"] == original
         assert effective_runs(firecrest) == [original]
