@@ -11,6 +11,7 @@ STAMP := $(VENV)/.installed
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Options: PYTHON=python3.12 (which Python makes .venv), KEEP=1 (make demo: leave it running),"
+	@echo "         API=1 (make demo: over FirecREST v1),"
 	@echo "         ARGS='-k upload' (make test, test-fast: passed on to pytest)"
 
 demo: $(STAMP) ## Local FirecREST + real Airflow + the example DAG, start to finish

@@ -1,14 +1,15 @@
 """``make demo``: a local FirecREST, a real Airflow and the example DAG, from nothing to a figure.
 
 Knows what to start and how to tell the story of a run in plain lines. Must not know how FirecREST or Airflow
-are run: ``handle`` and ``airflow`` do. ``KEEP=1`` in the environment leaves both up until Ctrl-C; ``API``
-says which generation of FirecREST to use.
+are run: ``handle`` and ``airflow`` do. ``KEEP=1`` in the environment leaves both up until Ctrl-C; ``API=1``
+runs the same DAG against FirecREST v1: only the connection's host is another one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import json
 import os
 import shutil
 import signal
@@ -29,7 +30,7 @@ DAG_ID = "stage_in_submit_stage_out"
 JOB_TASKS = ("station_statistics", "reduce")
 RESULTS = ("temperature.svg", "monthly.csv", "stations.txt")
 RUN_TIMEOUT = 600.0
-API_VALUES = ("", "2", "v2")
+API_VALUES = {"": 2, "2": 2, "v2": 2, "1": 1, "v1": 1}
 
 # What a task does before it runs is of no interest here.
 _QUIET_STATES = {None, "scheduled", "queued"}
@@ -44,8 +45,8 @@ def main() -> int:
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, _interrupt_once)
     try:
-        _check_api(os.environ.get("API", ""))
-        return run(keep=os.environ.get("KEEP", "") not in ("", "0"))
+        generation = _generation(os.environ.get("API", ""))
+        return run(generation=generation, keep=os.environ.get("KEEP", "") not in ("", "0"))
     except (DemoError, LocalFirecrestError, LocalAirflowError, AirflowApiError) as error:
         print(f"The demo failed: {error}", file=sys.stderr)
         return 1
@@ -54,15 +55,17 @@ def main() -> int:
         return 130
 
 
-def run(*, keep: bool = False) -> int:
+def run(*, generation: int = 2, keep: bool = False) -> int:
     """Start both servers, run the DAG, show what comes out, and stop both."""
     dags = _example_dags()
     clock = Clock()
     say(clock, "Starting a FirecREST on this machine")
     with LocalFirecrest(cpus=2) as firecrest:
-        say(clock, f"FirecREST v2 answers at {firecrest.base_url}, system {firecrest.system!r} with 2 CPUs")
+        connection = _connection(firecrest, generation)
+        where = f"{connection['host']}, system {firecrest.system!r} with 2 CPUs"
+        say(clock, f"FirecREST v{generation} answers at {where}")
         say(clock, f"Starting Airflow {importlib.metadata.version('apache-airflow')} (takes a moment)")
-        env = {"AIRFLOW_CONN_FIRECREST_DEFAULT": firecrest.conn_json}
+        env = {"AIRFLOW_CONN_FIRECREST_DEFAULT": json.dumps(connection)}
         with LocalAirflow([dags], env=env) as airflow:
             say(clock, f"Airflow answers at {airflow.base_url}")
             succeeded = _run_dag(airflow, clock)
@@ -187,11 +190,18 @@ def _example_dags() -> Path:
     return folder
 
 
-def _check_api(value: str) -> None:
-    if value.strip().lower() not in API_VALUES:
-        raise DemoError(
-            f"API={value} is unknown; this version speaks FirecREST v2: leave API out or set API=2"
-        )
+def _generation(value: str) -> int:
+    generation = API_VALUES.get(value.strip().lower())
+    if generation is None:
+        raise DemoError(f"API={value} is unknown; set API=1 or API=2, or leave it out for FirecREST v2")
+    return generation
+
+
+def _connection(firecrest: LocalFirecrest, generation: int) -> dict[str, Any]:
+    connection: dict[str, Any] = json.loads(firecrest.conn_json)
+    if generation == 1:
+        connection["host"] = firecrest.base_url_v1
+    return connection
 
 
 def _interrupt_once(_signum: int, _frame: FrameType | None) -> None:

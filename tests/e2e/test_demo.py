@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -46,18 +47,21 @@ def test_an_unknown_api_generation_is_refused_in_one_line(tmp_path: Path) -> Non
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
-        "The demo failed: API=7 is unknown; this version speaks FirecREST v2: leave API out or set API=2"
+        "The demo failed: API=7 is unknown; set API=1 or API=2, or leave it out for FirecREST v2"
     ]
 
 
-def test_the_demo_tells_what_happens_and_leaves_a_figure(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("api", "generation"), [("", "v2"), ("1", "v1")], ids=["v2", "v1"])
+def test_the_demo_tells_what_happens_and_leaves_a_figure(tmp_path: Path, api: str, generation: str) -> None:
     # when the demo runs with its output in a pipe
-    done = subprocess.run(DEMO, capture_output=True, text=True, cwd=tmp_path, timeout=280)
+    env = {**os.environ, "API": api}
+    done = subprocess.run(DEMO, env=env, capture_output=True, text=True, cwd=tmp_path, timeout=280)
 
     # then it succeeds and tells of the jobs while they run, and of the result
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     lines = done.stdout.splitlines()
+    assert re.search(rf"FirecREST {generation} answers at http://\S+/{generation},", lines[1])
     assert any("station_statistics   deferred       Slurm job" in line for line in lines)
     assert any("(weather-statistics): COMPLETED, 4 array elements" in line for line in lines)
     assert any(line.startswith("Gratspitz") for line in lines)
