@@ -12,11 +12,12 @@ never sees a token: the URLs it is given are the only credentials, and they appe
 
 from __future__ import annotations
 
+from .answers import has_expired
 from .download import get_object
 from .files import atomic_target, sha256_of
 from .form import post_object
 from .options import Progress, Staged, StagingOptions, TransferCancelledError
-from .partial import resumable_target
+from .partial import may_pass, resumable_target
 from .redaction import guard_logs
 from .upload import put_object
 
@@ -29,6 +30,8 @@ __all__ = [
     "TransferCancelledError",
     "atomic_target",
     "get_object",
+    "has_expired",
+    "may_pass",
     "post_object",
     "put_object",
     "resumable_target",

@@ -149,11 +149,13 @@ def child_text(element: ElementTree.Element, name: str) -> str | None:
     return next((child.text for child in element if local_name(child) == name and child.text), None)
 
 
-def has_expired(url: str) -> bool:
+def has_expired(url: str, *, within: float = 0.0) -> bool:
     """Whether a presigned URL says itself that its time is over (by this machine's clock).
 
     A store may refuse an expired URL and close before a large part is through; then only a broken connection
     is seen.
+
+    :param within: or will be over in so many seconds.
     """
     query = {name.lower(): values[0] for name, values in parse_qs(url.partition("?")[2]).items()}
     try:
@@ -161,8 +163,8 @@ def has_expired(url: str) -> bool:
             signed = datetime.datetime.strptime(query["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(
                 tzinfo=datetime.UTC
             )
-            return time.time() > signed.timestamp() + int(query["x-amz-expires"])
-        return "expires" in query and time.time() > int(query["expires"])
+            return time.time() + within > signed.timestamp() + int(query["x-amz-expires"])
+        return "expires" in query and time.time() + within > int(query["expires"])
     except (KeyError, ValueError):
         return False
 

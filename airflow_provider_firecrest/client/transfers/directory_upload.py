@@ -33,8 +33,9 @@ from .directory import (
     tree_of,
 )
 from .plan import check_remote, staged_instead
+from .sending import StagedUpload, stage_upload
 from .tree import Entry, digest_of, scan
-from .upload import StagedUpload, check_parent, finish_upload, plan_upload, stage_upload, upload_direct
+from .upload import check_parent, finish_upload, plan_upload, upload_direct
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 

@@ -26,6 +26,7 @@ from ..errors import (
     IntegrityError,
     InvalidRequestError,
     NotFoundError,
+    PermissionDeniedError,
     TransferFailedError,
 )
 from ..models import Job, TransferJob
@@ -205,6 +206,9 @@ def finish_download(
     *,
     progress: Callable[[int, int], None] | None = None,
     stop: threading.Event | None = None,
+    mark: str | None = None,
+    keep: bool = False,
+    fresh: bool = False,
 ) -> TransferResult:
     """Fetch a staged file and prove it before it gets its name, once the server's job is over.
 
@@ -213,7 +217,12 @@ def finish_download(
     :param job: the server's job in its final state; None asks for it.
     :param progress: called with bytes received and bytes in all, about once a second.
     :param stop: set it to stop the fetching.
-    :raises TransferFailedError: the job failed; the message holds its logs.
+    :param mark: names the partial file, so that a later process with the same mark goes on with it; None: no
+        other process does.
+    :param keep: leave the partial file when the fetching fails in a way that may pass (another attempt
+        follows).
+    :param fresh: do not go on with what an earlier process left.
+    :raises TransferFailedError: the job failed, with its logs; or the object store has the file no more.
     :raises IntegrityError: what came differs from the file on the system; nothing was left behind.
     :endpoint: GET .../ops/tail (logs), the presigned URL, GET .../ops/stat, GET .../ops/checksum
     """
@@ -221,15 +230,8 @@ def finish_download(
     proof.end_of_transfer(client, staged, job, what=f"Staging {staged.source}", success=_DONE)
     url = staged.url or client.download_url(str(staged.task_id))
     target = Path(staged.target)
-    with _written(target) as temporary:
-        got = staging.get_object(
-            url,
-            temporary,
-            size=staged.size,
-            options=staging.StagingOptions(verify=client.settings.verify),
-            progress=progress,
-            cancelled=stop,
-        )
+    with _written(target, mark, keep=keep, fresh=fresh) as temporary:
+        got = _fetch(client, staged, url, temporary, progress, stop, resume=mark is not None)
         _prove(
             client,
             staged.source,
@@ -255,14 +257,49 @@ def finish_download(
 
 
 @contextlib.contextmanager
-def _written(target: Path) -> Iterator[Path]:
+def _written(
+    target: Path, mark: str | None = None, *, keep: bool = False, fresh: bool = False
+) -> Iterator[Path]:
     """`staging.atomic_target`, with the system's refusal as an error that names the field."""
     try:
-        with staging.atomic_target(target) as temporary:
+        with (
+            staging.atomic_target(target)
+            if mark is None
+            else staging.resumable_target(target, mark, keep=keep, fresh=fresh)
+        ) as temporary:
             yield temporary
     except OSError as error:
         raise TransferFailedError(
             f"target_path: {target} cannot be written: {error.strerror or type(error).__name__}."
+        ) from None
+
+
+def _fetch(
+    client: FirecrestClient,
+    staged: StagedDownload,
+    url: str,
+    temporary: Path,
+    progress: Callable[[int, int], None] | None,
+    stop: threading.Event | None,
+    *,
+    resume: bool,
+) -> staging.Staged:
+    options = staging.StagingOptions(verify=client.settings.verify)
+    try:
+        return staging.get_object(
+            url,
+            temporary,
+            size=staged.size,
+            options=options,
+            progress=progress,
+            cancelled=stop,
+            resume=resume,
+        )
+    except (NotFoundError, PermissionDeniedError) as error:
+        # Not what these errors say of a path on the system: staged once more, the same file can be had.
+        raise TransferFailedError(
+            f"{staged.source} cannot be had from the object store: {error.message}",
+            server_message=error.server_message,
         ) from None
 
 

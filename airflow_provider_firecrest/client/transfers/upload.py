@@ -1,26 +1,20 @@
 """Uploading one file: plan, send, prove.
 
-A small file is one request. A large one goes through the object store: the server hands out URLs and starts a
-job that waits
-for the object; we send it in parts; the job writes the file. The job's own success message is no proof, so
-the file is looked
-at afterwards.
+A small file is one request. A large one goes through the object store (``sending``). The success message of
+the server's job is no proof, so the file is looked at afterwards.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import paths, staging
 from ..errors import (
-    AmbiguousError,
     ConflictError,
     FirecrestError,
     IntegrityError,
@@ -30,9 +24,9 @@ from ..errors import (
     TransferFailedError,
     UnavailableError,
 )
-from ..models import FileStat, FormTicket, Job, System, TransferJob, UploadTicket
+from ..models import FileStat, Job, System, TransferJob
 from ..sync_client import FirecrestClient
-from . import orphans, proof
+from . import proof
 from .plan import (
     IfExists,
     TransferResult,
@@ -44,6 +38,8 @@ from .plan import (
     missing_directory,
     staged_method,
 )
+from .resume import give_up
+from .sending import StagedUpload
 
 if TYPE_CHECKING:
     from .download import StagedDownload
@@ -51,47 +47,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 
 _DONE = "File was successfully downloaded"
-
-
-@dataclass(frozen=True)
-class StagedUpload:
-    """An upload whose bytes are in the object store and which the server writes to the file system; holds
-    no URL.
-
-    :ivar sha256: digest of the bytes sent.
-    :ivar job_id: the server's job that writes the file (FirecREST v2).
-    :ivar task_id: the server's task that does so (FirecREST v1).
-    """
-
-    source: str
-    target: str
-    size: int
-    sha256: str
-    system: str
-    job_id: str | None = None
-    output_log: str = ""
-    error_log: str = ""
-    task_id: str | None = None
-    account: str | None = None
-    verify_checksum: bool = True
-    replaces: bool = False
-    seconds: float = 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> StagedUpload:
-        """Rebuild it from :meth:`as_dict`."""
-        return cls(**values)
-
-    @property
-    def transfer(self) -> TransferJob | None:
-        """The server's job, or None on FirecREST v1."""
-        if self.job_id is None:
-            return None
-        return TransferJob(self.job_id, self.system, "", self.output_log, self.error_log)
 
 
 def plan_upload(
@@ -171,85 +126,6 @@ def upload_direct(client: FirecrestClient, plan: UploadPlan) -> TransferResult:
     )
 
 
-def stage_upload(
-    client: FirecrestClient,
-    plan: UploadPlan,
-    *,
-    progress: Callable[[int, int], None] | None = None,
-    on_start: Callable[[TransferJob], None] | None = None,
-    stop: threading.Event | None = None,
-) -> StagedUpload:
-    """Send a large file to the object store in parts; the server's job then writes it.
-
-    :param client: the client.
-    :param plan: a plan whose way is ``staged``.
-    :param progress: called with bytes sent and bytes in all, about once a second.
-    :param on_start: called with the server's job as soon as it exists, so that a kill can find it.
-    :param stop: set it to stop the sending.
-    :raises FirecrestError: it failed; the server's job was cancelled, since it would hold its slot to the
-        time limit.
-    :endpoint: POST .../transfer/upload, then the presigned URLs
-    """
-    started = time.monotonic()
-    try:
-        ticket = client.transfer_upload(plan.target, plan.size, account=plan.account, system=plan.system)
-    except AmbiguousError:
-        if client.api.generation == 2:
-            orphans.cancel_ingress(client, plan.target, plan.system)
-        raise
-    transfer = ticket.transfer if isinstance(ticket, UploadTicket) else None
-    try:
-        if on_start is not None and transfer is not None:
-            on_start(transfer)
-        sent = _send(client, plan, ticket, progress, stop)
-        if sent.size != plan.size:
-            raise InvalidRequestError(
-                f"source_path: {plan.source} changed its size while it was being uploaded."
-            )
-    except BaseException:
-        if transfer is not None:
-            _quietly_cancel(client, transfer.job_id, plan.system)
-        raise
-    return StagedUpload(
-        source=str(plan.source),
-        target=plan.target,
-        size=plan.size,
-        sha256=sent.sha256,
-        system=plan.system,
-        job_id=transfer.job_id if transfer else None,
-        output_log=transfer.output_log if transfer else "",
-        error_log=transfer.error_log if transfer else "",
-        task_id=ticket.task_id if isinstance(ticket, FormTicket) else None,
-        account=plan.account,
-        verify_checksum=plan.verify_checksum,
-        replaces=plan.replaces,
-        seconds=time.monotonic() - started,
-    )
-
-
-def _send(
-    client: FirecrestClient,
-    plan: UploadPlan,
-    ticket: UploadTicket | FormTicket,
-    progress: Callable[[int, int], None] | None,
-    stop: threading.Event | None,
-) -> staging.Staged:
-    options = staging.StagingOptions(verify=client.settings.verify)
-    if isinstance(ticket, FormTicket):
-        return staging.post_object(
-            plan.source, ticket.url, ticket.fields, options=options, progress=progress, cancelled=stop
-        )
-    return staging.put_object(
-        plan.source,
-        ticket.part_urls,
-        ticket.complete_url,
-        ticket.part_size,
-        options=options,
-        progress=progress,
-        cancelled=stop,
-    )
-
-
 def finish_upload(client: FirecrestClient, staged: StagedUpload, job: Job | None = None) -> TransferResult:
     """Prove a staged upload, once the server's job is over.
 
@@ -299,8 +175,7 @@ def cancel_staged(client: FirecrestClient, staged: StagedUpload | StagedDownload
     :param client: the client.
     :param staged: the transfer.
     """
-    if staged.job_id is not None:
-        _quietly_cancel(client, staged.job_id, staged.system)
+    give_up(client, staged.job_id, staged.system)
 
 
 def _resolve(
@@ -402,11 +277,3 @@ def _quietly_remove(client: FirecrestClient, target: str, system: str) -> None:
         return
     except FirecrestError as error:
         logger.warning("What the failed upload left at %s could not be removed: %s", target, error.message)
-
-
-def _quietly_cancel(client: FirecrestClient, job_id: str, system: str) -> None:
-    try:
-        if client.cancel_job(job_id, system=system):
-            logger.info("Cancelled the server's job %s.", job_id)
-    except FirecrestError as error:
-        logger.warning("The server's job %s could not be cancelled: %s", job_id, error.message)
