@@ -16,6 +16,7 @@ from ..sync_client import FirecrestClient
 from . import dependency, proofs
 from .looks import look, quietly_cancel, quietly_remove, read_log, settled
 from .operation import FileOperation, FileOperationResult, StartedOperation
+from .plan import located
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 
@@ -67,6 +68,7 @@ def finish_operation(
     by_script = operation.way == "script"
     try:
         evidence = _own_end(client, started, job) if by_script else _server_end(client, started, job)
+        operation = located(client, operation)
         proof = proofs.prove(
             client, operation, evidence=evidence, transfer=started.transfer, by_script=by_script
         )

@@ -13,7 +13,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from .. import arrays
+from ..detect import Api
 from ..errors import AmbiguousError, FirecrestError, Retry
+from ..flow import Flow, Request, Response
+from ..models import TransferJob
 from ..sync_client import FirecrestClient
 from .operation import FileOperation
 
@@ -51,6 +54,29 @@ def submit_once(
         job_id = _find(client, operation, name, before, error)
         logger.info("Found it: job %s.", job_id)
         return adopt(job_id)
+
+
+def logs_of_job(api: Api, job_id: str, system: str) -> Flow[TransferJob]:
+    """Return one of the server's file jobs, with the paths of its logs.
+
+    :param api: the client's ``api``.
+    :param job_id: id of the job.
+    :param system: system name.
+    :endpoint: v2: GET /compute/{system}/jobs/{id}/metadata; v1: GET /tasks, since its queue forgets a job at
+        its end
+    """
+    if api.generation == 2:
+        found = yield from api.job_metadata(job_id, system=system)
+        return TransferJob(job_id, system, "", found.stdout or "", found.stderr or "")
+    response: Response = yield Request("GET", "/tasks")
+    # Other tasks' data hold credentials: nothing of this is ever logged.
+    for row in dict(response.json().get("tasks") or {}).values():
+        data = row.get("data")
+        if isinstance(data, dict) and str(data.get("jobid")) == job_id and "job_file_out" in data:
+            return TransferJob(
+                job_id, system, "", str(data["job_file_out"]), str(data.get("job_file_err") or "")
+            )
+    return TransferJob(job_id, system, "", "", "")
 
 
 def _ids_before(client: FirecrestClient, name: str, system: str) -> set[str] | None:

@@ -226,6 +226,17 @@ def place(operation: FileOperation, *, into_directory: bool, source: Look | None
     return target
 
 
+def located(client: FirecrestClient, operation: FileOperation) -> FileOperation:
+    """Return the operation with the path that its outcome has got, once the job that made the source is over.
+
+    Only rsync goes by what the source is.
+    """
+    if operation.kind != "rsync" or operation.source_before is not None:
+        return operation
+    source = look(client, operation.source, operation.system, follow=operation.source.endswith("/"))
+    return replace(operation, result=place(operation, into_directory=operation.into_directory, source=source))
+
+
 def _check_apart(operation: FileOperation) -> None:
     source = operation.source.rstrip("/")
     if operation.result == source:

@@ -6,14 +6,13 @@ Reads only. Says in words what was compared, since not everything can be compare
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..errors import IntegrityError, TransferFailedError
 from ..models import TransferJob
 from ..sync_client import FirecrestClient
 from .looks import files_differ, look, settled, tree_digest, trees_differ, with_cheap_content
 from .operation import FileOperation, Look
-from .plan import place
 
 
 class _Unproven(Exception):
@@ -123,7 +122,7 @@ def _copied(case: _Case) -> str:
     there = _must_be_there(case, unchanged_is_fine=True)
     _must_be_like(operation, source, there)
     if source.is_dir:
-        return _same_tree(case, operation.result, exact=operation.result_before is None)
+        return _same_tree(case, exact=operation.result_before is None)
     if not source.is_file:
         return "target there"
     if not operation.verify_checksum:
@@ -148,16 +147,13 @@ def _synchronised(case: _Case) -> str:
     source = case.look(operation.source, follow=operation.source.endswith("/"))
     if source is None:
         raise _Unproven("the source is gone, so the target cannot be compared with it")
-    # Where it goes depends on what the source is, which a job may have made only now.
-    result = place(operation, into_directory=operation.into_directory, source=source)
-    case = replace(case, operation=replace(operation, result=result))
     there = _must_be_there(case, unchanged_is_fine=True)
-    _must_be_like(case.operation, source, there)
-    return _same_tree(case, result, exact=False) if source.is_dir else "same size"
+    _must_be_like(operation, source, there)
+    return _same_tree(case, exact=False) if source.is_dir else "same size"
 
 
-def _same_tree(case: _Case, result: str, *, exact: bool) -> str:
-    operation = case.operation
+def _same_tree(case: _Case, *, exact: bool) -> str:
+    operation, result = case.operation, case.operation.result
 
     def check() -> str | None:
         found = trees_differ(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Callable
@@ -9,14 +10,17 @@ from dataclasses import replace
 from typing import Any
 
 from .. import paths
+from ..errors import FirecrestError
 from ..models import TransferJob
 from ..sync_client import FirecrestClient
 from . import scripts
 from .looks import look
-from .once import submit_once
+from .once import logs_of_job, submit_once
 from .operation import FileOperation, FileOperationResult, StartedOperation
 from .quick import do_quickly
 from .ways import choose_job
+
+logger = logging.getLogger("airflow_provider_firecrest.transfers")
 
 _V2_NAMES = {
     "mv": "MoveFiles",
@@ -78,8 +82,12 @@ def _start_server_job(
     arguments = [operation.source, *([operation.target] if operation.target else [])]
 
     def adopt(job_id: str) -> TransferJob:
-        found = client.job_metadata(job_id, system=operation.system)
-        return TransferJob(job_id, operation.system, "", found.stdout or "", found.stderr or "")
+        try:
+            return client.run(logs_of_job(client.api, job_id, operation.system))
+        except (FirecrestError, ValueError) as error:
+            # The job is there all the same; without its logs its end cannot be believed, only its failure.
+            logger.warning("The logs of job %s cannot be found: %s", job_id, error)
+            return TransferJob(job_id, operation.system, "", "", "")
 
     job = submit_once(client, operation, name, lambda: call(*arguments, **options), adopt)
     return StartedOperation(operation, job.job_id, job.output_log, job.error_log, started_at)

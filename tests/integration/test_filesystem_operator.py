@@ -1,0 +1,115 @@
+"""Small operations on the cluster's files, each looked at on the disk, by both generations of the API."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_firecrest.operators.filesystem import OPERATIONS, FirecrestFilesystemOperator
+from tests.integration.conftest import TaskInstance
+from tests.integration.file_tasks import Cluster, cluster, grow
+
+__all__ = ["cluster"]
+
+
+def do(operation: str, path: object, **arguments: Any) -> Any:
+    """Run the task; its result, as it comes back from Airflow's database."""
+    task = FirecrestFilesystemOperator(
+        task_id="simulate", operation=operation, path=str(path), arguments=arguments or None
+    )
+    result = json.loads(json.dumps(task.execute({"ti": TaskInstance()})))
+    assert {key: result[key] for key in ("operation", "path", "system")} == {
+        "operation": operation,
+        "path": str(path),
+        "system": "cluster",
+    }
+    return result["value"]
+
+
+def test_a_directory_is_made_with_its_parents(cluster: Cluster) -> None:
+    do("mkdir", cluster.directory / "a" / "b", parents=True)
+    assert (cluster.directory / "a" / "b").is_dir()
+
+
+def test_a_mode_is_changed(cluster: Cluster) -> None:
+    file = cluster.directory / "f"
+    file.write_text("x")
+    do("chmod", file, mode="640")
+    assert file.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_group_is_changed(cluster: Cluster) -> None:
+    file = cluster.directory / "f"
+    file.write_text("x")
+    do("chown", file, group="project")
+    [entry] = do("ls", file)
+    assert entry["group"] == "project"
+
+
+def test_a_link_is_made(cluster: Cluster) -> None:
+    link = cluster.directory / "link"
+    do("symlink", cluster.directory, link_path=str(link))
+    assert link.readlink() == cluster.directory
+
+
+def test_a_file_is_renamed_and_the_result_says_how(cluster: Cluster) -> None:
+    file, target = cluster.directory / "f", cluster.directory / "g"
+    file.write_text("x")
+    value = do("rename", file, target_path=str(target))
+    assert (file.exists(), target.read_text()) == (False, "x")
+    assert (value["target"], value["way"]) == (str(target), "quick" if cluster.generation == 1 else "job")
+
+
+def test_a_directory_is_removed(cluster: Cluster) -> None:
+    tree = grow(cluster.directory / "tree")
+    assert do("rm", tree) is None
+    assert not tree.exists()
+
+
+def test_what_stat_and_checksum_say_is_what_the_disk_says(cluster: Cluster) -> None:
+    file = cluster.directory / "a file"
+    file.write_bytes(b"content\n" * 100)
+    assert do("stat", file)["size"] == 800
+    assert do("checksum", file) == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_a_directory_is_listed(cluster: Cluster) -> None:
+    tree = grow(cluster.directory / "tree")
+    plain, all_of_it = do("ls", tree), do("ls", tree, show_hidden=True, recursive=True)
+    assert {each["name"] for each in plain} == {"a file", "sub"}
+    assert {".hidden", "sub/empty", "sub/link"} <= {each["name"] for each in all_of_it}
+
+
+def test_pieces_of_a_text_are_read(cluster: Cluster) -> None:
+    file = cluster.directory / "log"
+    file.write_text("".join(f"line {n}\n" for n in range(100)))
+    assert do("head", file, lines=2).splitlines() == ["line 0", "line 1"]
+    assert do("tail", file, lines=1).strip() == "line 99"
+    assert do("view", file, size=6) == "line 0"
+
+
+@pytest.mark.parametrize("operation", sorted(set(OPERATIONS) - {"mkdir", "symlink"}))
+def test_a_missing_file_fails_without_retry(cluster: Cluster, operation: str) -> None:
+    needed = {"chmod": {"mode": "600"}, "chown": {"group": "project"}, "rename": {"target_path": "/x"}}
+    arguments = needed.get(operation, {})
+    if operation == "rename":
+        arguments = {"target_path": cluster.path("g")}
+    with pytest.raises(AirflowFailException):
+        do(operation, cluster.path("nothing"), **arguments)
+
+
+def test_a_wrong_or_a_missing_argument_is_named(cluster: Cluster) -> None:
+    with pytest.raises(AirflowFailException, match="chmod takes mode, not recursive"):
+        do("chmod", cluster.directory, mode="755", recursive=True)
+    with pytest.raises(AirflowFailException, match="arguments: chmod needs mode"):
+        do("chmod", cluster.directory)
+    assert cluster.firecrest.requests() == [], "nothing is sent"
+
+
+def test_an_unknown_operation_is_told_when_the_dag_is_parsed() -> None:
+    with pytest.raises(ValueError, match="'defrag' is not one of checksum, chmod"):
+        FirecrestFilesystemOperator(task_id="simulate", operation="defrag", path="/x")

@@ -1,0 +1,122 @@
+"""Direct calls that are stopped, answers that are lost: the work is done once, by whatever way is left."""
+
+from __future__ import annotations
+
+import tarfile
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from tests.integration.file_tasks import BOTH_WAYS, Cluster, cluster, digest, grow, run
+
+__all__ = ["cluster"]
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("kind", ["rm", "compress", "extract"])
+def test_a_direct_call_that_is_stopped_goes_on_as_a_job(
+    cluster: Cluster, kind: str, deferrable: bool
+) -> None:
+    tree, target = grow(cluster.directory / "tree"), cluster.directory / "here"
+    content = digest(tree)
+    target.mkdir()
+    if kind == "extract":
+        run("compress", str(tree), cluster.path("tree.tgz"))
+    cluster.quick_call_times_out(kind)
+    source, to = {
+        "rm": (str(tree), None),
+        "compress": (str(tree), cluster.path("tree.tgz")),
+        "extract": (cluster.path("tree.tgz"), str(target)),
+    }[kind]
+    done = run(kind, source, to, deferrable=deferrable)
+
+    assert done.result["way"] == "job"
+    assert cluster.job(done.result["job_id"])["state"] == "COMPLETED"
+    if kind == "rm":
+        assert not tree.exists()
+    elif kind == "compress":
+        assert tarfile.is_tarfile(cluster.path("tree.tgz"))
+    else:
+        assert digest(target / "tree") == content
+
+
+def test_what_a_stopped_removal_has_done_counts(cluster: Cluster) -> None:
+    tree = grow(cluster.directory / "tree")
+    seen = len(cluster.jobs())
+    cluster.quick_call_times_out("rm", after_acting=True)
+    done = run("rm", str(tree))
+    assert (done.result["way"], done.result["proof"]) == ("quick", "gone")
+    assert not tree.exists()
+    assert len(cluster.jobs()) == seen
+
+
+def test_an_archive_that_a_stopped_call_left_does_not_count(cluster: Cluster) -> None:
+    tree, archive = grow(cluster.directory / "tree"), cluster.directory / "tree.tgz"
+    cluster.quick_call_times_out("compress", after_acting=True)
+    cluster.next_file_job_lies()
+    with pytest.raises(Exception, match="there is no"):
+        run("compress", str(tree), str(archive))
+    assert not archive.exists(), "the half archive is gone too"
+
+
+def test_into_what_a_stopped_call_unpacked_our_own_job_unpacks(cluster: Cluster) -> None:
+    tree, target = grow(cluster.directory / "tree"), cluster.directory / "here"
+    target.mkdir()
+    run("compress", str(tree), cluster.path("tree.tgz"))
+    cluster.quick_call_times_out("extract", after_acting=True)
+    done = run("extract", cluster.path("tree.tgz"), str(target))
+    assert done.result["way"] == "script"
+    assert digest(target / "tree") == digest(tree)
+
+
+@pytest.mark.parametrize("kind", ["mv", "cp"])
+@pytest.mark.parametrize("after_acting", [True, False], ids=["done", "not done"])
+def test_a_stopped_copy_or_rename_of_a_file_ends_well(
+    cluster: Cluster, kind: str, after_acting: bool
+) -> None:
+    source, target = cluster.directory / "a", cluster.directory / "b"
+    source.write_text("content")
+    cluster.quick_call_times_out("copy|rename", after_acting=after_acting)
+    done = run(kind, str(source), str(target))
+    assert target.read_text() == "content"
+    assert source.exists() is (kind == "cp")
+    if cluster.generation == 1:
+        assert done.result["way"] == ("quick" if after_acting else "job")
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("kind", ["cp", "rsync"])
+def test_a_job_whose_submit_was_not_answered_is_found_and_not_submitted_again(
+    cluster: Cluster, kind: str, deferrable: bool
+) -> None:
+    source, target = grow(cluster.directory / "tree"), cluster.directory / "copy"
+    seen = {job["id"] for job in cluster.jobs()}
+    cluster.firecrest.fault("lose_answer", method="POST", path_regex="transfer/|xfer-internal|/jobs$")
+    done = run(kind, f"{source}/" if kind == "rsync" else str(source), str(target), deferrable=deferrable)
+
+    new = [job["id"] for job in cluster.jobs() if job["id"] not in seen]
+    assert new == [done.result["job_id"]]
+    assert digest(target) == digest(source)
+
+
+@pytest.mark.parametrize("kind", ["cp", "rsync"])
+def test_when_no_job_shows_up_the_task_says_what_to_look_for(cluster: Cluster, kind: str) -> None:
+    source = grow(cluster.directory / "tree")
+    seen = len(cluster.jobs())
+    cluster.firecrest.fault("drop", method="POST", path_regex="transfer/|xfer-internal|/jobs$", times=0)
+    with pytest.raises(
+        AirflowFailException, match=r"Nothing was submitted again\. Look for a job named"
+    ) as it:
+        run(kind, str(source), cluster.path("copy"))
+    name = "CopyFiles" if (kind, cluster.generation) == ("cp", 2) else f"firecrest-{kind}-"
+    assert name in str(it.value)
+    assert len(cluster.jobs()) == seen
+
+
+def test_the_same_copy_by_somebody_else_is_not_taken_for_ours(cluster: Cluster) -> None:
+    one, other = grow(cluster.directory / "tree"), grow(cluster.directory / "other")
+    run("cp", str(one), cluster.path("first"))
+    cluster.firecrest.fault("lose_answer", method="POST", path_regex="transfer/|xfer-internal")
+    done = run("cp", str(other), cluster.path("second"))
+    assert digest(cluster.directory / "second") == digest(other)
+    assert cluster.job(done.result["job_id"])["state"] == "COMPLETED"
