@@ -56,6 +56,7 @@ class Request:
     :param timeout: seconds to wait for the answer; ``None`` takes the connection's.
     :param repeat_command_timeout: repeat after a 408 of the server's command limit; False where the flow has
         another way.
+    :param repeat: repeat after an outage; False where the flow has another way.
     """
 
     method: str
@@ -69,6 +70,7 @@ class Request:
     binary: bool = False
     timeout: float | None = None
     repeat_command_timeout: bool = True
+    repeat: bool = True
 
     def query(self) -> dict[str, str]:
         """Return the query parameters that are set, as text."""

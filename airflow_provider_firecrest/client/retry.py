@@ -15,7 +15,15 @@ from typing import Any
 
 from tenacity import RetryCallState, retry_if_exception, stop_before_delay
 
-from .errors import AmbiguousError, CommandTimeoutError, FirecrestError, QuotaError, RateLimitError, Retry
+from .errors import (
+    AmbiguousError,
+    CommandTimeoutError,
+    FirecrestError,
+    QuotaError,
+    RateLimitError,
+    Retry,
+    UnavailableError,
+)
 from .flow import Request
 
 DEFAULT_DELAY = 10.0
@@ -61,6 +69,8 @@ def may_repeat(request: Request, error: BaseException) -> bool:
     if not isinstance(error, FirecrestError) or isinstance(error, AmbiguousError | QuotaError):
         return False
     if isinstance(error, CommandTimeoutError) and not request.repeat_command_timeout:
+        return False
+    if isinstance(error, UnavailableError) and not request.repeat:
         return False
     return error.retry is Retry.YES
 

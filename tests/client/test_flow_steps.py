@@ -166,7 +166,11 @@ def test_a_list_broken_by_somebodys_job_name_does_not_hide_our_jobs() -> None:
     poisoned = response("jobs_list_poisoned_by_pipe_in_job_name")
     each = [ok({"jobs": [row(str(number))]}) for number in (1, 2, 3)]
 
-    assert set(play(api().find_jobs(["1", "2", "3"]), [poisoned, *each]).value()) == {"1", "2", "3"}
+    played = play(api().find_jobs(["1", "2", "3"]), [poisoned, *each])
+
+    assert set(played.value()) == {"1", "2", "3"}
+    # It would fail again for as long as that job is in the list.
+    assert [request.repeat for request in played.requests] == [False, True, True, True]
 
 
 def test_an_outage_while_looking_for_many_is_an_error_and_not_an_absence() -> None:

@@ -28,6 +28,7 @@ from airflow_provider_firecrest.client.errors import (
     QuotaError,
     RateLimitError,
     RequestTimeoutError,
+    Retry,
     TooLargeError,
     UnavailableError,
 )
@@ -111,6 +112,17 @@ def test_a_servers_timeout_is_not_repeated_where_the_flow_has_another_way(clock:
 
     assert attempts(request, CommandTimeoutError("x"), clock=clock) == 1
     assert attempts(request, RequestTimeoutError("x"), clock=clock) > 3
+
+
+def test_an_outage_is_not_waited_through_where_the_flow_has_another_way(clock: Clock) -> None:
+    request = Request("GET", "/x", repeat=False)
+
+    assert attempts(request, UnavailableError("x"), clock=clock) == 1
+    assert attempts(request, RateLimitError("x"), clock=clock) > 3
+
+
+def test_an_ambiguous_outcome_is_not_repeated_even_if_it_says_so(clock: Clock) -> None:
+    assert not retry.may_repeat(Request("GET", "/x"), AmbiguousError("x", retry=Retry.YES))
 
 
 @pytest.mark.parametrize("budget", [5.0, 30.0, 120.0, 600.0])

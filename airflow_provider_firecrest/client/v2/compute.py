@@ -130,9 +130,11 @@ class Compute(Base):
             "allusers": "true" if all_users else None,
             "time_window": time_window,
         }
-        request = Request("GET", f"/compute/{self._system(system)}/jobs", params=params)
-        rows = yield from self._ask(request, _rows)
+        rows = yield from self._ask(self._list(system, params), _rows)
         return [row for row in rows if name is None or row.name == name]
+
+    def _list(self, system: str | None, params: Mapping[str, str | None], *, repeat: bool = True) -> Request:
+        return Request("GET", f"/compute/{self._system(system)}/jobs", params=params, repeat=repeat)
 
     def get_job(self, job_id: str, *, system: str | None = None) -> Flow[Job]:
         """Return one job; an array comes as one job with its elements.
@@ -170,10 +172,10 @@ class Compute(Base):
             try:
                 # Running and waiting jobs are listed whatever the window; one that ended earlier is asked for
                 # by id.
-                rows = yield from self.jobs(time_window="1h", system=system)
+                rows = yield from self._ask(self._list(system, {"time_window": "1h"}, repeat=False), _rows)
             except (UnavailableError, TooLargeError):
                 # One job with a "|" in its name, anybody's, makes the list fail for as long as it is in the
-                # window.
+                # window: to repeat the question would be to wait for nothing at every look.
                 rows = []
             for job_id in wanted:
                 job = arrays.merge(job_id, rows)
