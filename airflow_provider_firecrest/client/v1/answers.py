@@ -78,7 +78,7 @@ def error_of(request: Request, response: Response) -> FirecrestError | None:
     """
     status = response.status
     if 200 <= status < 300:
-        return None
+        return _page_for_success(request, status) if _is_page(response) else None
     words, is_json = _words(response)
     details: dict[str, Any] = {
         "method": request.method,
@@ -141,6 +141,17 @@ def task_error(data: Any, *, what: str, creates: bool) -> FirecrestError:
 def _is_refusal(words: str) -> bool:
     said = words.lower()
     return "error:" in said or said.startswith("invalid") or _USAGE.search(words) is not None
+
+
+def _is_page(response: Response) -> bool:
+    """FirecREST's successes are JSON, or a file as bytes; a login or maintenance page is neither."""
+    return response.headers.get("content-type", "").lower().startswith("text/html")
+
+
+def _page_for_success(request: Request, status: int) -> FirecrestError:
+    cls = AmbiguousError if request.kind is Kind.CREATE else ProtocolError
+    words = "A web page came instead of FirecREST's answer."
+    return cls(words, method=request.method, path=request.path, status=status)
 
 
 def _server_error(request: Request, details: dict[str, Any]) -> FirecrestError:

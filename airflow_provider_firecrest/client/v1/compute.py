@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -203,22 +204,29 @@ class Compute(Files):
         )
 
     def cancel_job(self, job_id: str, *, system: str | None = None) -> Flow[bool]:
-        """Cancel a job, or all of an array.
+        """Cancel a job, all of an array, or one of its elements.
 
-        :param job_id: job id.
+        :param job_id: job id; of an array element, ``36_1``.
         :param system: machine name; default: the connection's.
         :returns: True when it was told to end now, False when it was over already.
         :raises NotFoundError: unknown job.
         :raises PermissionDeniedError: somebody else's job.
-        :endpoint: DELETE /compute/jobs/{job_id}, GET /tasks/{id} (scancel)
+        :endpoint: DELETE /compute/jobs/{job_id}, GET /tasks/{id} (scancel); as :meth:`get_job` when scancel
+            has forgotten the job.
         """
-        request = self._send("DELETE", f"/compute/jobs/{identifier(job_id)}", system, Kind.IDEMPOTENT)
+        request = self._send("DELETE", f"/compute/jobs/{_cancellable(job_id)}", system, Kind.IDEMPOTENT)
         try:
             yield from self._run_task(request, f"Cancelling job {job_id}")
         except InvalidRequestError as error:
             if "already completing or completed" in (error.server_message or "").lower():
                 return False
             raise
+        except NotFoundError:
+            # Minutes after a job's end scancel does not know it any more; accounting does.
+            job = yield from self.get_job(job_id, system=system)
+            if not job.is_final:
+                raise
+            return False
         return True
 
     def attach(self, job_id: str, command: str, *, system: str | None = None) -> Flow[None]:
@@ -238,8 +246,12 @@ class Compute(Files):
             request = self._get(
                 "/compute/acct", system, **_ids(job_ids), **params, pageSize=_PAGE, pageNumber=page
             )
-            data = yield from self._run_task(request, "Asking accounting")
-            batch = rows.accounting(data)
+            try:
+                batch = rows.accounting((yield from self._run_task(request, "Asking accounting")))
+            except InvalidRequestError as error:
+                if _is_past_the_end(page, error):
+                    return found
+                raise
             found += batch
             if len(batch) < _PAGE:
                 return found
@@ -259,7 +271,12 @@ class Compute(Files):
             request = self._get(
                 "/compute/jobs", system, **_ids(job_ids), **params, pageSize=_PAGE, pageNumber=page
             )
-            data = yield from self._run_task(request, "Asking the queue")
+            try:
+                data = yield from self._run_task(request, "Asking the queue")
+            except InvalidRequestError as error:
+                if _is_past_the_end(page, error):
+                    return found
+                raise
             batch = data if isinstance(data, dict) else {}
             found |= {f"{page}.{key}": value for key, value in batch.items()}
             if len(batch) < _PAGE:
@@ -287,6 +304,20 @@ def _pick(wanted: Mapping[str, str], found: list[Job]) -> dict[str, Job]:
         if job is not None:
             picked[asked] = job
     return picked
+
+
+def _cancellable(job_id: str) -> str:
+    """Return an id as scancel takes it; never a whole array's for an element of it."""
+    text = str(job_id).strip()
+    base = identifier(text)
+    if text == base or re.fullmatch(r"[0-9]+_[0-9]+", text):
+        return text
+    raise InvalidRequestError(f"{job_id!r}: name a job, an array or one element of it, such as 36_1.")
+
+
+def _is_past_the_end(page: int, error: InvalidRequestError) -> bool:
+    """After a last page that is full the next one is an error, not empty."""
+    return page > 0 and "greater than total pages" in (error.server_message or "")
 
 
 def _ids(job_ids: Iterable[str] | None) -> dict[str, str]:

@@ -81,8 +81,12 @@ class Status(Tasks):
         :param system: machine name; default: the connection's.
         :endpoint: GET /compute/nodes (scontrol show node)
         """
-        rows = yield from self._run_task(self._get("/compute/nodes", system), "Listing nodes")
-        return [_node(row) for row in rows or ()]
+        request = self._get("/compute/nodes", system)
+        return (
+            yield from self._ask_task(
+                request, "Listing nodes", lambda rows: [_node(row) for row in rows or ()]
+            )
+        )
 
     def partitions(self, *, show_hidden: bool = False, system: str | None = None) -> Flow[list[Partition]]:
         """List the partitions.
@@ -91,16 +95,12 @@ class Status(Tasks):
         :param system: machine name; default: the connection's.
         :endpoint: GET /compute/partitions (scontrol show partition)
         """
-        rows = yield from self._run_task(self._get("/compute/partitions", system), "Listing partitions")
-        return [
-            Partition(
-                str(row.get("PartitionName")),
-                (str(row.get("State")),),
-                _int(row, "TotalCPUs"),
-                _int(row, "TotalNodes"),
+        request = self._get("/compute/partitions", system)
+        return (
+            yield from self._ask_task(
+                request, "Listing partitions", lambda rows: [_partition(row) for row in rows or ()]
             )
-            for row in rows or ()
-        ]
+        )
 
     def reservations(self, *, system: str | None = None) -> Flow[list[Reservation]]:
         """List the reservations.
@@ -108,8 +108,12 @@ class Status(Tasks):
         :param system: machine name; default: the connection's.
         :endpoint: GET /compute/reservations (scontrol show reservation)
         """
-        rows = yield from self._run_task(self._get("/compute/reservations", system), "Listing reservations")
-        return [_reservation(row) for row in rows or ()]
+        request = self._get("/compute/reservations", system)
+        return (
+            yield from self._ask_task(
+                request, "Listing reservations", lambda rows: [_reservation(row) for row in rows or ()]
+            )
+        )
 
     def managed_reservations(self, *, system: str | None = None) -> Flow[list[dict[str, Any]]]:
         """List the reservations that the account may manage, as the server has them.
@@ -241,6 +245,15 @@ def _node(row: Mapping[str, Any]) -> Node:
         states=tuple(row.get("State") or ()),
         partitions=tuple(row.get("Partitions") or ()),
         features=",".join(row.get("ActiveFeatures") or ()) or None,
+    )
+
+
+def _partition(row: Mapping[str, Any]) -> Partition:
+    return Partition(
+        str(row.get("PartitionName")),
+        (str(row.get("State")),),
+        _int(row, "TotalCPUs"),
+        _int(row, "TotalNodes"),
     )
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from ..errors import AmbiguousError, FirecrestError, InvalidRequestError, UnavailableError
+from ..errors import AmbiguousError, FirecrestError, InvalidRequestError, ProtocolError, UnavailableError
 from ..flow import Flow, Kind, Request, Sleep
 from . import answers
 from .base import Base
+
+T = TypeVar("T")
 
 SUCCEEDED = frozenset({"200", "114", "117"})
 FAILED = frozenset({"118", "400"})
@@ -154,6 +156,15 @@ class Tasks(Base):
                 raise error
             yield Sleep(random.uniform(pause / 2, pause))
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _ask_task(self, request: Request, what: str, read: Callable[[Any], T]) -> Flow[T]:
+        """Run a task and read its data; what cannot be read is a protocol error, not a crash."""
+        data = yield from self._run_task(request, what)
+        try:
+            return read(data)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            problem = f"{what}: the task's data are not what FirecREST v1 sends ({type(error).__name__})."
+            raise ProtocolError(problem, method=request.method, path=request.path) from None
 
     def _one_task(self, request: Request, what: str, timeout: float) -> Flow[Task]:
         task_id = yield from self._start_task(request)
