@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .errors import ConfigurationError, FirecrestError, NotFoundError, ProtocolError
+from .errors import ConfigurationError, FirecrestError, InvalidRequestError, NotFoundError, ProtocolError
 from .flow import Flow, Request, Response
 from .settings import Settings
 from .v1 import V1
@@ -40,7 +40,7 @@ def detect(settings: Settings) -> Flow[Api]:
     try:
         response: Response = yield _QUESTION
         body: Any = response.json()
-    except (ValueError, NotFoundError, ProtocolError):
+    except (ValueError, NotFoundError, ProtocolError, InvalidRequestError):
         body = None
     for key, api in (("systems", V2), ("out", V1)):
         if isinstance(body, dict) and isinstance(body.get(key), list):
