@@ -26,6 +26,8 @@ _SECRET_PATTERNS = (
     re.compile(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]*", re.IGNORECASE),
     # A user and password in front of a host.
     re.compile(r"(https?://)[^\s\"'<>/?@]+(?=@)", re.IGNORECASE),
+    # Some stores repeat a part of it in their answer.
+    re.compile(r"((?:signature|credential|security-token|policy)=)[^\s&\"'<>]+", re.IGNORECASE),
     # Bearer tokens and JWTs, wherever they stand.
     re.compile(r"(bearer\s+)(?=[A-Za-z0-9._~+/-]*[0-9._~+/-])[A-Za-z0-9._~+/=-]+", re.IGNORECASE),
     re.compile(r"(authorization[\"']?\s*[=:]\s*[\"']?\w+\s+)[^\s\"',;]+", re.IGNORECASE),
