@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 from ..client import errors
 
-REFUSALS_TOLERATED = 900.0
+REFUSALS_TOLERATED = 7200.0
 """Seconds of nothing but refusals (401, 403, 4xx, a bad certificate) before a wait gives up. A token server
-or a gateway that is being replaced refuses for minutes; a deleted account refuses for ever."""
+or a gateway that is being replaced refuses for half an hour and more; a deleted account refuses for ever."""
 
 _FIRST_PAUSE = 2.0
 _SHORTEST_CAP = 10.0

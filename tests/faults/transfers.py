@@ -68,7 +68,9 @@ class TransferScenario(Scenario):
 TRANSFER_SCENARIOS = (
     TransferScenario("transfers: worker killed", (), _killed),
     TransferScenario("transfers: answers lost at the beginning", (begins("lose_answer"),)),
-    TransferScenario("transfers: parts answered 503", (storage("status", "PUT", probability=0.1), storage("status", "GET"))),
+    TransferScenario(
+        "transfers: parts answered 503", (storage("status", "PUT", probability=0.1), storage("status", "GET"))
+    ),
     TransferScenario("transfers: bits turned on the way there", (storage("bit_flip_upload", "PUT"),), only=2),
     TransferScenario("transfers: bits turned on the way back", (storage("bit_flip", "GET"),)),
     TransferScenario("transfers: bodies cut short", (storage("truncate", "GET"),)),
