@@ -43,7 +43,7 @@ def ops_download_limit(max_ops_file_size: int) -> int:
 
 
 def direct_download_limit(generation: int, max_ops_file_size: int) -> int:
-    """Return the largest file, in bytes, that a direct download carries: v1 keeps what it says, v2 does not."""
+    """Return the largest file, in bytes, that a direct download carries: v1 keeps its word, v2 does not."""
     return ops_download_limit(max_ops_file_size) if generation == 2 else max_ops_file_size
 
 
