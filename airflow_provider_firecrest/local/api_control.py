@@ -23,6 +23,7 @@ def control_router() -> APIRouter:
     router.get("/faults")(get_faults)
     router.post("/faults", status_code=201, response_model=None)(post_fault)
     router.delete("/faults", status_code=204)(delete_faults)
+    router.get("/secrets")(get_secrets)
     router.post("/tokens", status_code=201)(post_token)
     router.delete("/tokens", status_code=204)(delete_tokens)
     router.put("/tokens/life", status_code=204)(put_token_life)
@@ -70,6 +71,12 @@ async def post_token(request: Request) -> dict[str, str]:
         wish.get("claims"), ttl=wish.get("ttl"), key_id=wish.get("key_id", "local-1")
     )
     return {"access_token": minted}
+
+
+def get_secrets(request: Request) -> dict[str, list[str]]:
+    """The tokens and the signatures of presigned URLs made last, for tests that look whether one leaked."""
+    state = state_of(request)
+    return {"tokens": list(state.tokens.minted), "signatures": list(state.presigner.signatures)}
 
 
 def delete_tokens(request: Request) -> None:

@@ -170,6 +170,11 @@ class LocalFirecrest:
         """A token with chosen ``claims``, ``ttl`` (seconds) or ``key_id``."""
         return str(self.control("POST", "tokens", wish)["access_token"])
 
+    def secrets(self) -> list[str]:
+        """The client's secret, and the tokens and signatures of presigned URLs made last."""
+        made = self.control("GET", "secrets")
+        return [self.client_secret, *made["tokens"], *made["signatures"]]
+
     def revoke_tokens(self) -> None:
         """Refuse every token there is from now on."""
         self.control("DELETE", "tokens")

@@ -11,12 +11,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, quote, urlsplit
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _REGION = "us-east-1"
+_REMEMBERED = 10_000
 _TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 
 
@@ -41,12 +43,16 @@ class Presigner:
 
     Args:
         ttl: life of a URL in seconds.
+
+    Attributes:
+        signatures: those made last: what a test looks for where no secret may be.
     """
 
     def __init__(self, ttl: int) -> None:
         self._ttl = ttl
         self._access_key = "storage_access_key"
         self._secret = secrets.token_hex(20)
+        self.signatures: deque[str] = deque(maxlen=_REMEMBERED)
 
     def sign(self, method: str, url: str, *, ttl: int | None = None, now: datetime | None = None) -> str:
         """``url`` with the parameters that allow ``method`` on it for ``ttl`` seconds."""
@@ -61,7 +67,7 @@ class Presigner:
             ("X-Amz-Expires", str(self._ttl if ttl is None else ttl)),
             ("X-Amz-SignedHeaders", "host"),
         ]
-        signature = self._signature(method, parts.path, query, parts.netloc, stamp)
+        signature = self._remembered(self._signature(method, parts.path, query, parts.netloc, stamp))
         text = "&".join(f"{quote(k, safe='-_.~')}={quote(v, safe='-_.~')}" for k, v in query)
         return f"{parts.scheme}://{parts.netloc}{parts.path}?{text}&X-Amz-Signature={signature}"
 
@@ -76,7 +82,7 @@ class Presigner:
 
     def sign_policy(self, stamp: str, policy: str) -> str:
         """Signature of a POST form's policy (base64 text), made at ``stamp`` (``x-amz-date``)."""
-        return self._sign_text(stamp, policy)
+        return self._remembered(self._sign_text(stamp, policy))
 
     def check(self, method: str, raw_path: str, raw_query: str, host: str) -> dict[str, str]:
         """The query parameters of a request whose signature holds.
@@ -117,6 +123,10 @@ class Presigner:
         for element in (stamp[:8], _REGION, "s3", "aws4_request"):
             key = hmac.new(key, element.encode(), hashlib.sha256).digest()
         return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+
+    def _remembered(self, signature: str) -> str:
+        self.signatures.append(signature)
+        return signature
 
 
 def _scope(stamp: str) -> str:
