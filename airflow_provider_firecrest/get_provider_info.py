@@ -38,6 +38,7 @@ def get_provider_info() -> dict[str, Any]:
             "triggers.jobs",
             "triggers.dependent_jobs",
             "triggers.files",
+            "triggers.pause",
             "triggers.systems",
             "triggers.tasks",
         ),

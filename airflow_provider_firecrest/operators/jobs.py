@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from .._crash_points import crash_point
 from ..hooks._task import DEFAULT_CONN_ID, FirecrestMixin, default_deferrable, job_ids_of
 from ._deferral import WaitsForJob
+from ._quota import WaitsForQuota
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _SCRIPT_FILES = (".sh", ".sbatch", ".slurm")
 
 
-class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
+class FirecrestSubmitJobOperator(WaitsForQuota, WaitsForJob, BaseOperator):
     """Runs one batch job (or job array) and waits for its end, in the triggerer or in the worker.
 
     The result is a JSON dict: job id, state, exit code, elapsed time, nodes, paths of the outputs and more
@@ -64,6 +65,9 @@ class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
         submits.
     :param fence: put some lines at the top of shell scripts that let only one job of an attempt go on,
         should a lost answer have led to two.
+    :param wait_for_quota: wait until a limit of the site (``QOSMax...``, ``Assoc...``, too many requests)
+        lets the job through, up to ``execution_timeout``; asks after a minute, later every ten. False fails
+        at once.
     :param deferrable: wait in the triggerer; default: ``[operators] default_deferrable``.
     :raises AirflowFailException: the request was refused, or nobody knows whether the job exists; a retry
         would not help.
@@ -118,6 +122,7 @@ class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
         cancel_on_kill: bool = True,
         reattach: Literal["retry", "always", "never"] = "retry",
         fence: bool = True,
+        wait_for_quota: bool = True,
         deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
@@ -147,6 +152,7 @@ class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
         self.cancel_on_kill = cancel_on_kill
         self.reattach = reattach
         self.fence = fence
+        self.wait_for_quota = wait_for_quota
         self.deferrable = default_deferrable() if deferrable is None else deferrable
 
     def prepare_template(self) -> None:
@@ -166,7 +172,7 @@ class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
             for repair in request.repairs:
                 self.log.warning("Repaired before the submit: %s.", repair)
             note: dict[str, Any] = {"submitted_at": time.time()}
-            job = self._submit_once(client, request, context)
+            job = self.within_quota(lambda: self._submit_once(client, request, context), context)
             note |= self._written_down(client, request, job)
             self.started(note, context)
             if not job.adopted:
@@ -254,7 +260,8 @@ class FirecrestSubmitJobOperator(WaitsForJob, BaseOperator):
             request,
             attempt,
             system=self.system,
-            first_try=first_try,
+            # After a pause there may be a job of a submit before the one that was refused.
+            first_try=first_try and self.quota_pauses == 0,
             fence=self.fence,
             store=context.get("task_state_store"),
             log=self.log,

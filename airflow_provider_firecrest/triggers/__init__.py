@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .files import FirecrestFileTrigger
     from .jobs import FirecrestJobTrigger
+    from .pause import FirecrestPauseTrigger
     from .systems import FirecrestSystemTrigger
     from .tasks import FirecrestTaskTrigger
 
 __all__ = [
     "FirecrestFileTrigger",
     "FirecrestJobTrigger",
+    "FirecrestPauseTrigger",
     "FirecrestSystemTrigger",
     "FirecrestTaskTrigger",
 ]
@@ -24,6 +26,7 @@ __all__ = [
 _HOME_OF = {
     "FirecrestFileTrigger": "files",
     "FirecrestJobTrigger": "jobs",
+    "FirecrestPauseTrigger": "pause",
     "FirecrestSystemTrigger": "systems",
     "FirecrestTaskTrigger": "tasks",
 }

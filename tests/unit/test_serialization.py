@@ -33,6 +33,7 @@ from airflow_provider_firecrest.triggers._watch import MAX_ELEMENTS, job_as_dict
 from airflow_provider_firecrest.triggers.dependent_jobs import FirecrestDependentJobTrigger
 from airflow_provider_firecrest.triggers.files import FirecrestFileTrigger
 from airflow_provider_firecrest.triggers.jobs import FirecrestJobTrigger
+from airflow_provider_firecrest.triggers.pause import FirecrestPauseTrigger
 from airflow_provider_firecrest.triggers.systems import FirecrestSystemTrigger
 from airflow_provider_firecrest.triggers.tasks import FirecrestTaskTrigger
 
@@ -111,6 +112,7 @@ TRIGGERS: list[tuple[type[BaseTrigger], dict[str, Any]]] = [
         },
     ),
     (FirecrestFileTrigger, {"path": "/x", "min_size": 5}),
+    (FirecrestPauseTrigger, {"until": 1000.5, "carry": {"pauses": 2, "limit": "QOSMaxJobs"}}),
     (FirecrestSystemTrigger, {"services": ["scheduler"]}),
     (
         FirecrestTaskTrigger,
