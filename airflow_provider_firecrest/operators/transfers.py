@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from .._crash_points import crash_point
 from ..hooks._task import DEFAULT_CONN_ID, default_deferrable
-from ._directories import NO_KEY, OTHER_KEY, MovesDirectories
+from ._directories import NO_KEY, OTHER_KEY
+from ._resuming import REATTACH, ResumesTransfers
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -23,12 +26,13 @@ if TYPE_CHECKING:
     from ..client import FirecrestClient
     from ..client.transfers import DownloadPlan, StagedDownload, StagedUpload, TransferResult, UploadPlan
     from ..client.transfers.directory import Next
+    from ._transfer_memory import TransferMemory
 
 _POLL_INTERVAL = 15.0
 _PROGRESS_EVERY = 30.0
 
 
-class _TransferOperator(MovesDirectories, BaseOperator):
+class _TransferOperator(ResumesTransfers, BaseOperator):
     """What both directions share: arguments, and the order of the steps."""
 
     template_fields: Sequence[str] = (
@@ -57,10 +61,14 @@ class _TransferOperator(MovesDirectories, BaseOperator):
         system: str | None = None,
         firecrest_conn_id: str = DEFAULT_CONN_ID,
         poll_interval: float = _POLL_INTERVAL,
+        reattach: Literal["retry", "never"] = "retry",
+        wait_for_quota: bool = True,
         deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if reattach not in REATTACH:
+            raise ValueError(f"reattach: {reattach!r} is not one of {', '.join(REATTACH)}.")
         self.source_path = source_path
         self.target_path = target_path
         self.if_exists = if_exists
@@ -72,32 +80,47 @@ class _TransferOperator(MovesDirectories, BaseOperator):
         self.system = system
         self.firecrest_conn_id = firecrest_conn_id
         self.poll_interval = poll_interval
+        self.reattach = reattach
+        self.wait_for_quota = wait_for_quota
         self.deferrable = default_deferrable() if deferrable is None else deferrable
 
     def execute(self, context: Context) -> Any:
         """Check, move, and wait for the server's job where there is one."""
-        from ..client.errors import TooLargeError
-        from ..client.transfers import staged_instead
-
         with self.firecrest() as client:
             if self._is_directory(client):
-                return self._wait_or_return(client, self._start_directory(client), context)
-            plan = self._plan(client)
-            if plan.way == "skip":
-                self.log.info("%s is there already, with the same size and SHA-256.", plan.target)
-                return _skipped(plan)
-            self.log.info("%s -> %s: %d bytes, %s.", plan.source, plan.target, plan.size, plan.way)
-            if plan.way == "direct":
-                try:
-                    return self._done(self._direct(client, plan))
-                except TooLargeError as error:
-                    self.log.warning("The direct way cannot carry it after all: %s", error)
-                    plan = staged_instead(client, plan)
-            note = self._staged_note(client, plan, context)
+                step = self.within_quota(lambda: self._start_directory(client), context)
+                return self._wait_or_return(client, step, context)
+            note = self.within_quota(lambda: self._begin(client, context), context)
+            if "result" in note:
+                return note["result"]
             self.started(note, context)
             if not self.deferrable or "staged" not in note:
                 return self.wait_here(client, note, context)
+        crash_point("before_defer")
         return self.wait_in_triggerer(note, context)
+
+    def _begin(self, client: FirecrestClient, context: Context) -> dict[str, Any]:
+        """Move a file as far as it goes now; return ``result``, or the note of what to wait for."""
+        from ..client.errors import TooLargeError
+        from ..client.transfers import staged_instead
+
+        memory = self.memory(client, context)
+        known = self.known(client, memory)
+        plan = self._plan(client, known)
+        if plan.way == "skip":
+            self.log.info("%s is there already, with the same size and SHA-256.", plan.target)
+            memory.forget()
+            return {"result": _skipped(plan)}
+        self.log.info("%s -> %s: %d bytes, %s.", plan.source, plan.target, plan.size, plan.way)
+        if plan.way == "direct":
+            try:
+                result = self._done(self._direct(client, plan, memory))
+                memory.forget()
+                return {"result": result}
+            except TooLargeError as error:
+                self.log.warning("The direct way cannot carry it after all: %s", error)
+                plan = staged_instead(client, plan)
+        return self._staged_note(client, plan, memory, known, context)
 
     def finish(self, client: FirecrestClient, event: dict[str, Any], context: Context) -> Any:
         """Prove the transfer, now that what it waited for is over."""
@@ -114,7 +137,22 @@ class _TransferOperator(MovesDirectories, BaseOperator):
         if "directory" in note:
             return self._finish_directory(client, event, context)
         job = job_from_dict(event["jobs"][0]) if note["job_id"] else None
-        return self._finish(client, note, job, context)
+        return self._finish_file(client, note, job, context)
+
+    def _finish_file(self, client: FirecrestClient, note: dict[str, Any], job: Any, context: Context) -> Any:
+        """Prove a file; what failed for good is not gone on with."""
+        from ..client.errors import FirecrestError
+        from ..client.staging import may_pass
+
+        memory = self.memory(client, context)
+        try:
+            result = self._finish(client, note, job, context)
+        except FirecrestError as error:
+            if not may_pass(error):
+                memory.forget()
+            raise
+        memory.forget()
+        return result
 
     def _is_directory(self, client: FirecrestClient) -> bool:
         raise NotImplementedError
@@ -122,13 +160,20 @@ class _TransferOperator(MovesDirectories, BaseOperator):
     def _start_directory(self, client: FirecrestClient) -> Next:
         raise NotImplementedError
 
-    def _plan(self, client: FirecrestClient) -> Any:
+    def _plan(self, client: FirecrestClient, known: dict[str, Any] | None) -> Any:
         raise NotImplementedError
 
-    def _direct(self, client: FirecrestClient, plan: Any) -> TransferResult:
+    def _direct(self, client: FirecrestClient, plan: Any, memory: TransferMemory) -> TransferResult:
         raise NotImplementedError
 
-    def _staged_note(self, client: FirecrestClient, plan: Any, context: Context) -> dict[str, Any]:
+    def _staged_note(
+        self,
+        client: FirecrestClient,
+        plan: Any,
+        memory: TransferMemory,
+        known: dict[str, Any] | None,
+        context: Context,
+    ) -> dict[str, Any]:
         raise NotImplementedError
 
     def _finish(self, client: FirecrestClient, note: dict[str, Any], job: Any, context: Context) -> Any:
@@ -189,6 +234,10 @@ class FirecrestUploadOperator(_TransferOperator):
     :param system: name of the system; default: the connection's.
     :param firecrest_conn_id: the connection's id.
     :param poll_interval: seconds between questions about jobs and tasks.
+    :param reattach: ``retry``: a retry goes on with what the try before had done of a file (Airflow 3.3), a
+        clear starts anew; ``never``: every try starts anew. What is not gone on with is cancelled.
+    :param wait_for_quota: wait until a limit of the site (of jobs, of requests) lets the transfer through,
+        up to ``execution_timeout``; False fails at once.
     :param deferrable: wait for jobs and tasks in the triggerer; default: ``[operators]
         default_deferrable``.
     :raises AirflowFailException: a path, the system or the connection is wrong, or the target exists; a
@@ -211,31 +260,61 @@ class FirecrestUploadOperator(_TransferOperator):
             watch=self._watch(),
         )
 
-    def _plan(self, client: FirecrestClient) -> UploadPlan:
-        from ..client.transfers import plan_upload
+    def _plan(self, client: FirecrestClient, known: dict[str, Any] | None) -> UploadPlan:
+        from ..client.transfers import UploadState, plan_upload
 
-        return plan_upload(
-            client,
-            self.source_path,
-            self.target_path,
-            system=self.system,
-            account=self.account,
-            if_exists=self.if_exists,  # type: ignore[arg-type]
-            verify_checksum=self.verify_checksum,
-        )
+        def plan(if_exists: str) -> UploadPlan:
+            return plan_upload(
+                client,
+                self.source_path,
+                self.target_path,
+                system=self.system,
+                account=self.account,
+                if_exists=if_exists,  # type: ignore[arg-type]
+                verify_checksum=self.verify_checksum,
+            )
 
-    def _direct(self, client: FirecrestClient, plan: UploadPlan) -> TransferResult:
-        from ..client.transfers import upload_direct
+        state = UploadState.from_dict(known) if known else None
+        if state is not None and state.may_have_written:
+            # The try before found the target as if_exists wants it; what is there now is its own work.
+            found = plan("overwrite")
+            if (found.target, str(found.source)) == (state.target, state.source):
+                return replace(found, replaces=state.replaces)
+        return plan(self.if_exists)
 
+    def _direct(self, client: FirecrestClient, plan: UploadPlan, memory: TransferMemory) -> TransferResult:
+        from ..client.transfers import UploadState, upload_direct
+
+        memory.keep_upload(UploadState.of_plan(plan, "direct"))
         return upload_direct(client, plan)
 
-    def _staged_note(self, client: FirecrestClient, plan: UploadPlan, context: Context) -> dict[str, Any]:
-        from ..client.transfers import stage_upload
+    def _staged_note(
+        self,
+        client: FirecrestClient,
+        plan: UploadPlan,
+        memory: TransferMemory,
+        known: dict[str, Any] | None,
+        context: Context,
+    ) -> dict[str, Any]:
+        from ..client.transfers import UploadState, stage_upload
+        from ..client.transfers.orphans import cancel_ingress
 
         def killable(job: Any) -> None:
             self._running = {"job_id": job.job_id, "system": plan.system}
 
-        staged = stage_upload(client, plan, progress=self._progress(), on_start=killable, stop=self.stop)
+        if known is None and not memory.first_try and client.api.generation == 2:
+            # The try before may have been killed before it could write down which job it had started.
+            cancel_ingress(client, plan.target, plan.system)
+        staged = stage_upload(
+            client,
+            plan,
+            progress=self._progress(),
+            on_start=killable,
+            stop=self.stop,
+            state=UploadState.from_dict(known) if known else None,
+            save=memory.keep_upload,
+            keep=memory.keeps and self.another_try(context),
+        )
         what = f"job {staged.job_id}" if staged.job_id else f"FirecREST's task {staged.task_id}"
         self.log.info("All bytes are in the object storage; %s writes the file.", what)
         return {**self._note_for(staged), "staged": staged.as_dict()}
@@ -269,6 +348,10 @@ class FirecrestDownloadOperator(_TransferOperator):
     :param system: name of the system; default: the connection's.
     :param firecrest_conn_id: the connection's id.
     :param poll_interval: seconds between questions about jobs and tasks.
+    :param reattach: ``retry``: a retry goes on with what the try before had done of a file (Airflow 3.3), a
+        clear starts anew; ``never``: every try starts anew. What is not gone on with is cancelled.
+    :param wait_for_quota: wait until a limit of the site (of jobs, of requests) lets the transfer through,
+        up to ``execution_timeout``; False fails at once.
     :param deferrable: wait for jobs and tasks in the triggerer; default: ``[operators]
         default_deferrable``. Needs Airflow's Fernet key on the workers, because the download's URL is a
         secret that outlives the deferral; without it the task waits in the worker.
@@ -300,29 +383,43 @@ class FirecrestDownloadOperator(_TransferOperator):
             watch=self._watch(),
         )
 
-    def _plan(self, client: FirecrestClient) -> DownloadPlan:
+    def _plan(self, client: FirecrestClient, known: dict[str, Any] | None) -> DownloadPlan:
         from ..client.transfers import plan_download
 
+        # The try before found no target; one that is there now, and is the same file, is its own work.
+        mine = known is not None and self.if_exists == "fail"
         return plan_download(
             client,
             self.source_path,
             self.target_path,
             system=self.system,
             account=self.account,
-            if_exists=self.if_exists,  # type: ignore[arg-type]
+            if_exists="skip" if mine else self.if_exists,  # type: ignore[arg-type]
             verify_checksum=self.verify_checksum,
         )
 
-    def _direct(self, client: FirecrestClient, plan: DownloadPlan) -> TransferResult:
-        from ..client.transfers import download_direct
+    def _direct(self, client: FirecrestClient, plan: DownloadPlan, memory: TransferMemory) -> TransferResult:
+        from ..client.transfers import StagedDownload, download_direct
 
+        memory.keep_download(StagedDownload.of_plan(plan))
         return download_direct(client, plan)
 
-    def _staged_note(self, client: FirecrestClient, plan: DownloadPlan, context: Context) -> dict[str, Any]:
-        from ..client.transfers import stage_download
+    def _staged_note(
+        self,
+        client: FirecrestClient,
+        plan: DownloadPlan,
+        memory: TransferMemory,
+        known: dict[str, Any] | None,
+        context: Context,
+    ) -> dict[str, Any]:
+        from ..client.transfers import StagedDownload, continued_download, stage_download
         from ._seal import seal
 
-        self._staged = staged = stage_download(client, plan)
+        staged = continued_download(client, plan, StagedDownload.from_dict(known)) if known else None
+        if staged is None:
+            staged = stage_download(client, plan)
+            memory.keep_download(staged)
+        self._staged = staged
         note = self._note_for(staged)
         what = f"Job {staged.job_id}" if staged.job_id else f"FirecREST's task {staged.task_id}"
         self.log.info("%s puts the file into the object storage.", what)
@@ -343,7 +440,18 @@ class FirecrestDownloadOperator(_TransferOperator):
             self.log.warning("%s Starting over, and waiting in the worker.", OTHER_KEY)
             self.deferrable = False
             return self.execute(context)
-        return self._done(finish_download(client, staged, job, progress=self._progress(), stop=self.stop))
+        return self._done(
+            finish_download(
+                client,
+                staged,
+                job,
+                progress=self._progress(),
+                stop=self.stop,
+                mark=self.mark(client, context),
+                keep=self.another_try(context),
+                fresh=self.reattach == "never",
+            )
+        )
 
     @staticmethod
     def _unsealed(note: dict[str, Any]) -> StagedDownload | None:

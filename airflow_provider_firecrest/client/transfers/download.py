@@ -67,6 +67,19 @@ class StagedDownload:
     verify_checksum: bool = True
     seconds: float = 0.0
 
+    @classmethod
+    def of_plan(cls, plan: DownloadPlan) -> StagedDownload:
+        """Return a download of which nothing is done yet."""
+        return cls(
+            source=plan.source,
+            target=str(plan.target),
+            size=plan.size,
+            system=plan.system,
+            mtime=plan.mtime,
+            account=plan.account,
+            verify_checksum=plan.verify_checksum,
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values, the URL among them."""
         return asdict(self)
@@ -178,15 +191,7 @@ def stage_download(client: FirecrestClient, plan: DownloadPlan) -> StagedDownloa
     :endpoint: POST .../transfer/download
     """
     ticket = client.transfer_download(plan.source, account=plan.account, system=plan.system)
-    staged = StagedDownload(
-        source=plan.source,
-        target=str(plan.target),
-        size=plan.size,
-        system=plan.system,
-        mtime=plan.mtime,
-        account=plan.account,
-        verify_checksum=plan.verify_checksum,
-    )
+    staged = StagedDownload.of_plan(plan)
     if isinstance(ticket, str):
         # v1 hands out the URL at the end of its task; until then there is no secret to carry.
         return replace(staged, task_id=ticket)
