@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint types docs bench constraints clean
+.PHONY: help demo test test-fast faults lint types docs bench constraints clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Options: PYTHON=python3.12 (which Python makes .venv), KEEP=1 (make demo: leave it running),"
 	@echo "         API=1 (make demo: over FirecREST v1),"
-	@echo "         ARGS='-k upload' (make test, test-fast: passed on to pytest)"
+	@echo "         ARGS='-k upload' (make test, test-fast: passed on to pytest),"
+	@echo "         ARGS='--runs 10 --api 2 --seed 7' (make faults; --help tells more)"
 
 demo: $(STAMP) ## Local FirecREST + real Airflow + the example DAG, start to finish
 	KEEP='$(KEEP)' API='$(API)' $(BIN)/python -m airflow_provider_firecrest.local.demo
@@ -22,6 +23,9 @@ test: $(STAMP) ## All tests, a real Airflow end to end included
 
 test-fast: $(STAMP) ## All tests but those that need a running Airflow
 	$(BIN)/python -m pytest -m 'not e2e' $(ARGS)
+
+faults: $(STAMP) ## A thousand jobs under lost answers, crashes and outages; a table of what went wrong
+	$(BIN)/python -m tests.faults $(ARGS)
 
 lint: $(STAMP) ## ruff: style, imports, likely bugs
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """The long form of the fault suite: many tasks under each scenario, one table, and an exit code.
 
-python -m tests.faults --runs 40 --lanes 4 --seed 1
+python -m tests.faults --runs 32 --lanes 6 --seed 1
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from airflow_provider_firecrest.local import LocalFirecrest
-from tests.faults.campaign import Site, open_lanes, run_campaign
+from tests.faults.campaign import SERVER, Site, open_lanes, run_campaign
 from tests.faults.judge import Findings
 from tests.faults.miniature import Lane
 from tests.faults.scenarios import JOB_SCENARIOS, Scenario
 from tests.faults.transfers import TRANSFER_SCENARIOS, TransferScenario, run_transfer_campaign
 
-SERVER = {"cpus": 16, "ingress_interval": 0.2, "v1_polling_interval": 0.2, "max_part_size": 2 << 20}
 COLUMNS = ("runs", "duplicates", "lost", "wrong_bytes", "orphans", "leaks")
 
 
@@ -49,8 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--runs", type=int, default=40, help="tasks for each scenario (default: 40)")
-    parser.add_argument("--lanes", type=int, default=4, help="workers side by side (default: 4)")
+    parser.add_argument("--runs", type=int, default=32, help="tasks for each scenario (default: 32)")
+    parser.add_argument("--lanes", type=int, default=6, help="workers side by side (default: 6)")
     parser.add_argument("--seed", type=int, default=1, help="start of every draw (default: 1)")
     parser.add_argument("--api", type=int, nargs="*", default=[2, 1], choices=[1, 2])
     parser.add_argument("--only", default="", help="scenarios whose name contains this")

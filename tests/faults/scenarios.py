@@ -99,7 +99,12 @@ JOB_SCENARIOS = (
     Scenario("jobs that fail once, worker killed", (submits("lose_answer"),), _failing),
     Scenario(
         "questions answered 503, 408, or not at all",
-        (polls("status"), polls("status", status=408, **_JSON), polls("lose_answer")),
+        # Together three in ten.
+        (
+            polls("status", probability=0.1),
+            polls("status", probability=0.1, status=408, **_JSON),
+            polls("lose_answer", probability=0.1),
+        ),
         _one_boundary,
     ),
     Scenario(
