@@ -70,13 +70,22 @@ async def left_deferred(trigger: BaseTrigger) -> bool:
     After a *clear* the new attempt may be deferred again by the time we ask; the old job then keeps
     running. Airflow before 3.3 gives no way to tell these apart.
     """
+    if trigger.task_instance is None:
+        return False
+    return await task_state(trigger) not in (None, "deferred")
+
+
+async def task_state(trigger: BaseTrigger) -> str | None:
+    """Return the state that the trigger's task has now; None when it has none: it was cleared and waits for
+    the scheduler, or nothing is known of it.
+    """
     ti: Any = trigger.task_instance
     if ti is None:
-        return False
+        return None
     try:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
     except ImportError:
-        return await _left_deferred_airflow_2(ti)
+        return await _task_state_airflow_2(ti)
     import asyncio
 
     states = await asyncio.to_thread(
@@ -88,10 +97,10 @@ async def left_deferred(trigger: BaseTrigger) -> bool:
     )
     key = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
     state = states.get(ti.run_id, {}).get(key)
-    return state is not None and state != "deferred"
+    return None if state is None else str(getattr(state, "value", state))
 
 
-async def _left_deferred_airflow_2(ti: Any) -> bool:
+async def _task_state_airflow_2(ti: Any) -> str | None:
     import asyncio
 
     def state_now() -> str | None:
@@ -99,4 +108,4 @@ async def _left_deferred_airflow_2(ti: Any) -> bool:
         ti.refresh_from_db()
         return None if ti.state is None else str(ti.state)
 
-    return await asyncio.to_thread(state_now) != "deferred"
+    return await asyncio.to_thread(state_now)

@@ -100,6 +100,31 @@ async def test_the_state_of_the_own_mapped_task_decides(
     assert asked == [{"dag_id": "d", "task_ids": ["t"], "run_ids": ["r"], "map_index": 3}]
 
 
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("failed", ["7"]),
+        ("success", ["7"]),
+        (None, ["7"]),
+        ("running", ["7"]),
+        ("deferred", []),
+        (RuntimeError("no answer"), ["7"]),
+    ],
+    ids=["marked failed", "marked success", "cleared", "cleared and begun", "another triggerer", "unknown"],
+)
+async def test_a_triggerer_that_lost_its_trigger_to_another_one_cancels_nothing(
+    monkeypatch: pytest.MonkeyPatch, cancelled: list[str], state: Any, expected: list[str]
+) -> None:
+    async def task_state(trigger: FirecrestJobTrigger) -> str | None:
+        if isinstance(state, Exception):
+            raise state
+        return state
+
+    monkeypatch.setattr(jobs, "task_state", task_state)
+    await trigger().on_kill()
+    assert cancelled == expected
+
+
 class _Instance:
     dag_id, task_id, run_id, map_index = "d", "t", "r", 3
 
