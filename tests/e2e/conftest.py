@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,13 @@ def cluster() -> Iterator[LocalFirecrest]:
 
 @pytest.fixture(scope="session")
 def airflow(cluster: LocalFirecrest) -> Iterator[LocalAirflow]:
-    """An Airflow whose default FirecREST connection leads to the cluster."""
-    with LocalAirflow(DAG_FOLDERS, env={"AIRFLOW_CONN_FIRECREST_DEFAULT": cluster.conn_json}) as running:
+    """An Airflow with connections to the cluster: the default one to FirecREST v2, ``firecrest_v1`` to v1."""
+    v1 = {**json.loads(cluster.conn_json), "host": cluster.base_url_v1}
+    env = {
+        "AIRFLOW_CONN_FIRECREST_DEFAULT": cluster.conn_json,
+        "AIRFLOW_CONN_FIRECREST_V1": json.dumps(v1),
+    }
+    with LocalAirflow(DAG_FOLDERS, env=env) as running:
         yield running
 
 

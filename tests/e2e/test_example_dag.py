@@ -11,6 +11,7 @@ import pytest
 
 from airflow_provider_firecrest.local import LocalFirecrest
 from airflow_provider_firecrest.local.airflow import LocalAirflow
+from tests.e2e.waiting import plain
 
 pytestmark = pytest.mark.e2e
 WEATHER_DAG = "stage_in_submit_stage_out"
@@ -53,9 +54,9 @@ def test_the_weather_example_brings_back_what_an_independent_count_says(
     array = airflow.xcom(WEATHER_DAG, run_id, "station_statistics")
     reduce = airflow.xcom(WEATHER_DAG, run_id, "reduce")
     assert [element["state"] for element in array["elements"]] == ["COMPLETED"] * 3
-    rows = {job["name"]: [] for job in cluster.jobs()}
+    rows = {plain(job): [] for job in cluster.jobs()}
     for job in cluster.jobs():
-        rows[job["name"]].append(job["state"])
+        rows[plain(job)].append(job["state"])
     assert rows["weather-statistics"] == ["COMPLETED"] * 3
     assert rows["weather-reduce"] == ["COMPLETED"]
     assert reduce["state"] == "COMPLETED"

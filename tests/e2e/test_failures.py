@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_firecrest.local import LocalFirecrest
 from airflow_provider_firecrest.local.airflow import LocalAirflow
-from tests.e2e.waiting import wait_for_job, wait_for_log
+from tests.e2e.waiting import plain, wait_for_job, wait_for_log
 
 pytestmark = pytest.mark.e2e
 
@@ -43,14 +43,14 @@ def test_marking_a_waiting_task_as_failed_cancels_its_job(
     job = wait_for_job(cluster, f"long-{mode}", "RUNNING")
     waiting = "deferred" if mode == "deferrable" else "running"
     airflow.wait_task(dag_id, run_id, "submit", states=frozenset({waiting}))
-    wait_for_log(airflow, dag_id, run_id, "submit", f"Job {job['id']} (long-{mode}): RUNNING")
+    wait_for_log(airflow, dag_id, run_id, "submit", f"Job {job['id']} ({job['name']}): RUNNING")
 
     # when a user marks the task as failed
     airflow.mark_task(dag_id, run_id, "submit", "failed")
 
     # then the scheduler has cancelled the job, the only one of that name
     wait_for_job(cluster, f"long-{mode}", "CANCELLED")
-    assert [job["state"].split()[0] for job in cluster.jobs() if job["name"] == f"long-{mode}"] == [
+    assert [job["state"].split()[0] for job in cluster.jobs() if plain(job) == f"long-{mode}"] == [
         "CANCELLED"
     ]
     assert airflow.wait_run(dag_id, run_id, timeout=60) == "failed"

@@ -1,4 +1,4 @@
-"""One DAG on a real Airflow: upload, job, download, in both ways of waiting."""
+"""One DAG on a real Airflow: upload, job, download, in both ways of waiting and over either FirecREST."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.e2e.waiting import wait_for_job
 pytestmark = pytest.mark.e2e
 
 
+@pytest.mark.parametrize("api", ["v1", "v2"])
 @pytest.mark.parametrize(("mode", "waiting_state"), [("deferrable", "deferred"), ("blocking", "running")])
 def test_the_bytes_go_there_and_come_back_and_only_a_blocking_task_holds_a_slot_meanwhile(
     airflow: LocalAirflow,
@@ -23,17 +24,18 @@ def test_the_bytes_go_there_and_come_back_and_only_a_blocking_task_holds_a_slot_
     tmp_path: Path,
     mode: str,
     waiting_state: str,
+    api: str,
 ) -> None:
     # given a file too large for the direct calls, and a job that waits for a sign
     source, target = tmp_path / "input.bin", tmp_path / "output.bin"
     content = os.urandom(6 * 1024 * 1024 + 1)
     source.write_bytes(content)
-    dag_id = f"round_trip_{mode}"
+    dag_id = f"round_trip_{mode}_{api}"
     conf = {"source": str(source), "workspace": str(workspace), "target": str(target)}
 
     # when the DAG has come to the running job
     run_id = airflow.trigger_dag(dag_id, conf)
-    wait_for_job(cluster, f"double-{mode}", "RUNNING")
+    wait_for_job(cluster, f"double-{mode}-{api}", "RUNNING")
     ti = airflow.wait_task(dag_id, run_id, "submit", states=frozenset({waiting_state}))
 
     # then the pool's slots say who holds one: nobody, or the blocking task

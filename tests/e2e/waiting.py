@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -9,11 +10,16 @@ from airflow_provider_firecrest.local import LocalFirecrest
 from airflow_provider_firecrest.local.airflow import LocalAirflow
 
 
+def plain(job: dict[str, Any]) -> str:
+    """A job's name as the DAG's author knows it: without the mark of the attempt at its end."""
+    return re.sub(r"-af[0-9a-f]{14}$", "", str(job["name"]))
+
+
 def wait_for_job(cluster: LocalFirecrest, name: str, state: str, *, timeout: float = 60.0) -> dict[str, Any]:
     """Wait until the scheduler's own list has a job of this name in this state, and return it."""
     deadline = time.monotonic() + timeout
     while True:
-        named = [job for job in cluster.jobs() if job["name"] == name]
+        named = [job for job in cluster.jobs() if plain(job) == name]
         for job in named:
             if str(job["state"]).split()[0] == state:
                 return job

@@ -1,7 +1,11 @@
-"""Small DAGs for the end-to-end tests: each exists deferrable and blocking."""
+"""Small DAGs for the end-to-end tests: each exists deferrable and blocking.
+
+The round trip exists for either generation of the API as well; only the connection is another one.
+"""
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 from airflow.sdk import DAG
@@ -36,15 +40,23 @@ def small_dag(dag_id: str, **task_defaults: Any) -> DAG:
     return DAG(dag_id, schedule=None, default_args={"retries": 0, "poll_interval": 1, **task_defaults})
 
 
-for mode, deferrable in (("deferrable", True), ("blocking", False)):
-    with small_dag(f"round_trip_{mode}", deferrable=deferrable) as round_trip:
+MODES = (("deferrable", True), ("blocking", False))
+CONNECTIONS = {"v1": "firecrest_v1", "v2": "firecrest_default"}
+
+for (mode, deferrable), (api, conn_id) in product(MODES, CONNECTIONS.items()):
+    with small_dag(
+        f"round_trip_{mode}_{api}", deferrable=deferrable, firecrest_conn_id=conn_id
+    ) as round_trip:
         upload = FirecrestUploadOperator(
             task_id="upload",
             source_path="{{ params.source }}",
             target_path="{{ params.workspace }}/input.bin",
         )
         submit = FirecrestSubmitJobOperator(
-            task_id="submit", script=DOUBLE, job_name=f"double-{mode}", working_dir="{{ params.workspace }}"
+            task_id="submit",
+            script=DOUBLE,
+            job_name=f"double-{mode}-{api}",
+            working_dir="{{ params.workspace }}",
         )
         download = FirecrestDownloadOperator(
             task_id="download",
@@ -55,6 +67,7 @@ for mode, deferrable in (("deferrable", True), ("blocking", False)):
         round_trip.params.update({"source": "", "workspace": "", "target": ""})
     globals()[round_trip.dag_id] = round_trip
 
+for mode, deferrable in MODES:
     with small_dag(f"long_job_{mode}", deferrable=deferrable) as long_job:
         FirecrestSubmitJobOperator(
             task_id="submit",
