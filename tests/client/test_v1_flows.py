@@ -635,6 +635,12 @@ def test_a_job_over_so_long_that_slurm_forgot_it_was_over_already_too() -> None:
     assert play(api().cancel_job("7"), [*call("cancel-unknown"), *call("acct-one")]).result is False
 
 
+def test_a_cancel_that_was_refused_for_a_job_that_goes_on_is_a_failure() -> None:
+    running = [*task(load("acct-running-row")["task"]["data"]), *call("squeue-running")]
+
+    assert type(play(api().cancel_job("481"), [*call("cancel-unknown"), *running]).error) is NotFoundError
+
+
 def test_one_element_of_an_array_can_be_cancelled() -> None:
     played = play(api().cancel_job("25_3"), call("cancel-array-task"))
 
