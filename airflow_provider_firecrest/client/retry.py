@@ -98,4 +98,5 @@ def _wait(state: RetryCallState) -> float:
     asked = getattr(error, "retry_after", None)
     if asked is None and isinstance(error, RateLimitError):
         asked = DEFAULT_DELAY
-    return backoff if asked is None else float(asked) + random.uniform(0, 1)
+    # A date that has passed, or 0, asks for nothing: that must not make us quicker than our own backoff.
+    return backoff if asked is None or asked < 1 else float(asked) + random.uniform(0, 1)

@@ -170,6 +170,12 @@ def test_a_rate_limit_without_a_time_is_ten_seconds(clock: Clock) -> None:
     assert all(10.0 <= wait <= 11.0 for wait in clock.sleeps)
 
 
+def test_an_end_of_the_pause_in_the_past_is_no_reason_to_hurry(clock: Clock) -> None:
+    times = attempts(Request("GET", "/x"), RateLimitError("x", retry_after=0.0), clock=clock)
+
+    assert times < 40, "a question every half second is no backoff"
+
+
 def test_a_wait_longer_than_the_budget_is_not_begun(clock: Clock) -> None:
     assert attempts(Request("GET", "/x"), RateLimitError("x", retry_after=3600.0), clock=clock) == 1
     assert clock.sleeps == []

@@ -99,7 +99,8 @@ def error_of(request: Request, response: Response) -> FirecrestError | None:
         return RateLimitError("Too many requests.", retry_after=server_delay(response.headers), **details)
     if status == 413:
         return TooLargeError("Too large for a direct call.", **details)
-    if status >= 500:
+    # 408 is no answer of v1's, but of what stands before it.
+    if status >= 500 or status == 408:
         return _server_error(request, details)
     if not is_json:
         return ProtocolError("There is no such path; is the host the base URL of FirecREST?", **details)
