@@ -50,19 +50,6 @@ def test_no_secret_is_in_a_log_or_in_the_database(
     assert b"firecrest_job" in b"".join(data for place, data in places.items() if "table xcom" in place)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "X-Amz-Signature=0123456789abcdef",
-        "https%3A%2F%2Fs3%2Fx%3FX-Amz-Signature%3D0123456789abcdef",
-        "Authorization: Bearer eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.c2ln",
-        "top%20secret%2Fvalue",
-    ],
-)
-def test_the_search_finds_what_it_is_for(text: str) -> None:
-    assert secrets_in(f"... {text} ...".encode(), ["top secret/value"])
-
-
 def left_behind(airflow: LocalAirflow) -> Iterator[tuple[str, bytes]]:
     """Every file in the home but the database itself, and every table."""
     for path in airflow.home.rglob("*"):

