@@ -85,8 +85,8 @@ class Cluster:
             return client.submit_job(f"#!/bin/bash\n{commands}\n", working_dir=str(self.directory))
 
     def leftovers(self) -> list[str]:
-        """Files of the provider's own in the test's directory."""
-        return [str(path) for path in self.directory.rglob(".firecrest*")]
+        """Logs of the provider's own jobs in the test's directory."""
+        return [str(path) for path in self.directory.rglob(".firecrest-*.log*")]
 
 
 @pytest.fixture(params=[1, 2], ids=["v1", "v2"])

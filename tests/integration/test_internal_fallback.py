@@ -59,6 +59,15 @@ def test_an_archive_that_a_stopped_call_left_does_not_count(cluster: Cluster) ->
     assert not archive.exists(), "the half archive is gone too"
 
 
+def test_nor_does_an_older_archive_that_a_stopped_call_has_overwritten(cluster: Cluster) -> None:
+    tree, archive = grow(cluster.directory / "tree"), cluster.directory / "tree.tgz"
+    archive.write_bytes(b"last year's")
+    cluster.quick_call_times_out("compress", after_acting=True)
+    cluster.next_file_job_lies()
+    with pytest.raises(Exception, match="is what was there before"):
+        run("compress", str(tree), str(archive), if_exists="overwrite")
+
+
 def test_into_what_a_stopped_call_unpacked_our_own_job_unpacks(cluster: Cluster) -> None:
     tree, target = grow(cluster.directory / "tree"), cluster.directory / "here"
     target.mkdir()

@@ -161,3 +161,22 @@ def test_an_unreadable_part_of_a_directory_fails_its_copy(cluster: Cluster) -> N
     with pytest.raises(AirflowException, match="Permission denied"):
         run("cp", str(source), str(target))
     (source / "sub" / "größe").chmod(0o644)
+
+
+@BOTH_WAYS
+def test_a_log_that_says_no_is_believed_though_the_file_looks_right(
+    cluster: Cluster, deferrable: bool
+) -> None:
+    # given a target that may not be written to, and holds the right content already
+    source, closed = cluster.directory / "a", cluster.directory / "closed"
+    closed.mkdir()
+    for path in (source, closed / "b"):
+        path.write_text("content")
+    (closed / "b").chmod(0o444)
+    closed.chmod(0o555)
+    options = cluster.asks_for_server_job("cp")
+    try:
+        with pytest.raises(AirflowException, match="Permission denied"):
+            run("cp", str(source), f"{closed}/b", if_exists="overwrite", deferrable=deferrable, **options)
+    finally:
+        closed.chmod(0o755)

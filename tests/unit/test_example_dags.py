@@ -61,8 +61,12 @@ def test_the_examples_import_without_error_and_without_warning(parsed: dict[str,
     assert parsed["warnings"] == {}
 
 
-def test_the_examples_are_two_dags_and_their_helpers_are_none(parsed: dict[str, Any]) -> None:
-    assert sorted(parsed["dags"]) == ["quantum_espresso", "stage_in_submit_stage_out"]
+def test_the_examples_are_these_dags_and_their_helpers_are_none(parsed: dict[str, Any]) -> None:
+    assert sorted(parsed["dags"]) == [
+        "quantum_espresso",
+        "stage_in_submit_stage_out",
+        "stage_out_after_job",
+    ]
 
 
 def test_every_script_an_example_names_lies_beside_it() -> None:
