@@ -244,7 +244,7 @@ class FirecrestSubmitJobOperator(WaitsForQuota, WaitsForJob, BaseOperator):
         return self.wait_here(client, note, context)
 
     def _submit_once(self, client: FirecrestClient, request: JobRequest, context: Context) -> Submitted:
-        from airflow.providers.common.compat.sdk import AirflowFailException
+        from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
         from ..client.errors import AmbiguousError
         from ._attempts import Submission, attempt_of
@@ -269,8 +269,9 @@ class FirecrestSubmitJobOperator(WaitsForQuota, WaitsForJob, BaseOperator):
         try:
             return submission.run()
         except AmbiguousError as error:
-            # A retry would submit again, and there may be a job.
-            raise AirflowFailException(str(error)) from None
+            # A retry looks again and may then submit again. Only the fence makes that harmless.
+            safe = submission.fenced and self.reattach != "never"
+            raise (AirflowException if safe else AirflowFailException)(str(error)) from None
 
     def _request(self, client: FirecrestClient, context: Context) -> JobRequest:
         from ._submission import build_request
