@@ -28,13 +28,16 @@ _NOT_SEARCHED = {"session", "ab_user", "job"}
 def test_no_secret_is_in_a_log_or_in_the_database(
     airflow: LocalAirflow, cluster: LocalFirecrest, workspace: Path, tmp_path: Path
 ) -> None:
-    # given a run that needs tokens and presigned URLs both ways, and defers with both
-    source, target = tmp_path / "input.bin", tmp_path / "output.bin"
+    # given runs that need tokens and presigned URLs both ways, and defer with both
+    source = tmp_path / "input.bin"
     source.write_bytes(os.urandom(6 * 1024 * 1024 + 1))
-    (workspace / "go").touch()
-    conf = {"source": str(source), "workspace": str(workspace), "target": str(target)}
-    run_id = airflow.trigger_dag("round_trip_deferrable", conf)
-    assert airflow.wait_run("round_trip_deferrable", run_id, timeout=120) == "success"
+    for dag_id in ("round_trip_deferrable_v2", "round_trip_deferrable_v1"):
+        folder = workspace / dag_id
+        folder.mkdir()
+        (folder / "go").touch()
+        conf = {"source": str(source), "workspace": str(folder), "target": str(tmp_path / dag_id)}
+        run_id = airflow.trigger_dag(dag_id, conf)
+        assert airflow.wait_run(dag_id, run_id, timeout=120) == "success"
     known = cluster.secrets()
     assert len(known) > 5, "there are secrets to look for"
 

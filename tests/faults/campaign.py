@@ -36,8 +36,13 @@ SUBMIT_JOB = "jobs.FirecrestSubmitJobOperator"
 ARRAY = (0, 1)
 _QUIET_WITHIN = 20.0
 
-# Seconds that a lost job is looked for. The local server shows a job at once, or hides it on purpose.
-TUNING: dict[str, Any] = {"operators._attempts.SHOWS_WITHIN": 2.0}
+# Seconds that a lost job is looked for: the local server shows a job at once, or hides it on purpose. And
+# pauses after a 429 that does not say how long.
+TUNING: dict[str, Any] = {
+    "operators._attempts.SHOWS_WITHIN": 2.0,
+    "operators._quota.FIRST_PAUSE": 0.5,
+    "client.retry.DEFAULT_DELAY": 0.3,
+}
 
 _BODY = """#!/bin/bash
 echo "${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}} ${{SLURM_ARRAY_TASK_ID:-}}" >> {effects}
