@@ -119,7 +119,7 @@ def _submit(scheduler: Scheduler, job: JobDescriptionModel, user: str, idle: boo
     try:
         script = _script_file(job.script_path) if job.script_path else job.script or ""
         return scheduler.submit(
-            _without_commands(script) if idle else script,
+            without_commands(script) if idle else script,
             user=user,
             working_dir=job.working_directory,
             name=job.name,
@@ -137,7 +137,7 @@ def _submit(scheduler: Scheduler, job: JobDescriptionModel, user: str, idle: boo
         raise slurm_failure(error) from error
 
 
-def _without_commands(script: str) -> str:
+def without_commands(script: str) -> str:
     """What is left of a script that does nothing: its comments, directives among them (a fault)."""
     return "".join(line for line in script.splitlines(keepends=True) if line.startswith("#"))
 

@@ -73,16 +73,18 @@ def pack(
     entries = sorted(entries, key=lambda each: each.name.replace(b"/", b"\0"))
     sums: dict[bytes, str] = {}
     options: dict[str, Any] = {"compresslevel": 6} if compression == "gzip" else {}
+    closed: list[tarfile.TarInfo] = []
     with writing(archive), _open(archive, "w:" + _MODES[compression], **options) as tar:
-        tar.addfile(_header(tar, root, "."))
+        tar.addfile(_opened(_header(tar, root, "."), closed))
         for entry in entries:
             check_stop(stop)
-            name = os.fsdecode(entry.name)
             if entry.kind == "f":
                 sums[entry.name] = _add_file(tar, root, entry, stop)
             else:
-                _add_other(tar, root, name, entry)
+                tar.addfile(_opened(_other(tar, root, entry), closed))
             _forget(tar)
+        for header in reversed(closed):
+            tar.addfile(header)
     return digest(entries, sums)
 
 
@@ -187,7 +189,21 @@ def _header(tar: tarfile.TarFile, root: Path, name: str) -> tarfile.TarInfo:
     return found
 
 
-def _add_other(tar: tarfile.TarFile, root: Path, name: str, entry: Entry) -> None:
+def _opened(header: tarfile.TarInfo, closed: list[tarfile.TarInfo]) -> tarfile.TarInfo:
+    """Return the header under which something goes first: a directory that takes nothing, as one that does.
+
+    Its own header is put into ``closed`` and follows at the end of the archive. GNU tar run by root relies on
+    root's powers instead, which root need not have.
+    """
+    if not header.isdir() or header.mode & 0o700 == 0o700:
+        return header
+    closed.append(header)
+    return header.replace(mode=header.mode | 0o700, deep=False)
+
+
+def _other(tar: tarfile.TarFile, root: Path, entry: Entry) -> tarfile.TarInfo:
+    """Return the header of a directory or a link."""
+    name = os.fsdecode(entry.name)
     header = _header(tar, root, name)
     if entry.kind == "l":
         same = header.issym() and os.fsencode(header.linkname) == entry.link
@@ -195,7 +211,7 @@ def _add_other(tar: tarfile.TarFile, root: Path, name: str, entry: Entry) -> Non
         same = header.isdir()
     if not same:
         raise _changed(root / name)
-    tar.addfile(header)
+    return header
 
 
 def _add_file(tar: tarfile.TarFile, root: Path, entry: Entry, stop: threading.Event | None) -> str:
@@ -252,7 +268,7 @@ def _kept(member: tarfile.TarInfo, into: str) -> tarfile.TarInfo:
     they are.
     """
     checked = tarfile.data_filter(member, into)
-    return checked.replace(mode=member.mode & _PERMISSIONS, linkname=member.linkname)
+    return checked.replace(mode=member.mode & _PERMISSIONS, linkname=member.linkname, deep=False)
 
 
 def _unsafe(name: str, why: str) -> IntegrityError:

@@ -17,6 +17,8 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
+from airflow_provider_firecrest.local.api_compute import without_commands
+from airflow_provider_firecrest.local.faults import BATCH_ACTIONS
 from airflow_provider_firecrest.local.slurm import ScancelError
 from airflow_provider_firecrest.local.v1 import cluster
 from airflow_provider_firecrest.local.v1.access import Reach, authenticate, machine_of, reach
@@ -106,8 +108,10 @@ async def post_job_upload(request: Request) -> JSONResponse:
     export = _export(env, f"Invalid JSON in 'env' variable ({env})")
     task = v1.tasks.create(user, "compute", machine)
 
+    idle = v1.local.faults.take(BATCH_ACTIONS, request.method, request.url.path) is not None
+
     def work() -> dict[str, str]:
-        stored = store_script(v1, user, task.id, name, script)
+        stored = store_script(v1, user, task.id, name, without_commands(script) if idle else script)
         return submit(v1, user, replace(stored, account=account, export=export))
 
     start(request, task, work)
