@@ -23,7 +23,7 @@ FIRST_PAUSE = 60.0
 
 LONGEST_PAUSE = 600.0
 
-_DISK = re.compile(r"\bdisk|\bspace\b", re.IGNORECASE)
+_STORAGE = re.compile(r"\bdisk|\bspace\b|file system", re.IGNORECASE)
 
 T = TypeVar("T")
 
@@ -95,8 +95,16 @@ class WaitsForQuota(FirecrestMixin):
 
 
 def passes(error: FirecrestError) -> bool:
-    """Return True for a limit that others' jobs and time lift; a full disk wants somebody to clear it."""
-    return not _DISK.search(f"{error.message} {error.server_message or ''}")
+    """Return True for a limit that others' jobs and time lift; a full disk, there or here, wants somebody to
+    clear it.
+    """
+    from ..client.errors import RateLimitError
+
+    if isinstance(error, RateLimitError):
+        return True
+    # Without a word of the server's it is a limit of this machine.
+    words = error.server_message
+    return words is not None and not _STORAGE.search(f"{error.message} {words}")
 
 
 def _out_of_time(limit: str) -> BaseException:

@@ -60,9 +60,10 @@ class ResumesTransfers(WaitsForQuota, MovesDirectories):
         )
         return attempt.mark
 
-    @staticmethod
-    def another_try(context: Context) -> bool:
-        """Return True when a failure of this try leads to a retry."""
+    def goes_on(self, context: Context) -> bool:
+        """Return True when a failure of this try leads to a retry that goes on from here."""
+        if self.reattach == "never":
+            return False
         ti = context["ti"]
         tries, most = getattr(ti, "try_number", 1), getattr(ti, "max_tries", 0)
         return isinstance(tries, int) and isinstance(most, int) and tries <= most

@@ -55,8 +55,8 @@ class TransferMemory:
 
     @property
     def keeps(self) -> bool:
-        """Whether a later try will find what is remembered."""
-        return self._store is not None
+        """Whether a later try will find what is remembered, the URLs among it."""
+        return self._store is not None and seal({}) is not None
 
     def known(self, abandon: Callable[[str, str], None]) -> dict[str, Any] | None:
         """Return the state that this attempt's earlier try left, or None.

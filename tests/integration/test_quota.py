@@ -19,6 +19,7 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
+from airflow_provider_firecrest.client.errors import QuotaError
 from airflow_provider_firecrest.operators import _attempts, _quota
 from airflow_provider_firecrest.operators.jobs import FirecrestSubmitJobOperator
 from airflow_provider_firecrest.operators.transfers import FirecrestUploadOperator
@@ -155,6 +156,18 @@ def test_a_full_disk_is_not_waited_for(firecrest: FirecrestForTest) -> None:
 
     with pytest.raises(AirflowException, match="Disk quota exceeded"):
         live(lambda: submit(firecrest, deferrable=True))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        QuotaError("Not enough space for /data/x: it needs 10 bytes, 5 are free there."),
+        QuotaError("The archive needs 10 bytes in /tmp, and 5 are free there."),
+        QuotaError("A limit of the file system is reached.", server_message="cannot create x"),
+    ],
+)
+def test_a_full_disk_of_any_kind_is_no_limit_that_passes(error: QuotaError) -> None:
+    assert not _quota.passes(error)
 
 
 def test_after_a_pause_the_job_of_a_lost_answer_is_looked_for(

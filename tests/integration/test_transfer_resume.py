@@ -317,13 +317,29 @@ class TestADownload:
         assert download.target.stat().st_ino == inode
         assert download.begun() == 2
 
+    @pytest.mark.parametrize("same", [True, False], ids=["its own", "somebody else's"])
+    def test_takes_the_file_that_the_killed_try_had_finished_and_no_other(
+        self, firecrest: FirecrestForTest, tmp_path: Path, lane: Lane, same: bool
+    ) -> None:
+        """The worker died between giving the file its name and saying so."""
+        download = Transfer(firecrest, tmp_path, "Download")
+        download.die(lane, "in_execute_complete")
+        download.target.write_bytes(download.source.read_bytes() if same else b"somebody else's")
+
+        if same:
+            assert download.live(lane)["way"] == "skip"
+            assert not download.stored("firecrest_transfer")
+        else:
+            outcome = download.task.live(lane)
+            assert outcome["for_good"]
+            assert "another file" in outcome["error"]
+            assert download.target.read_bytes() == b"somebody else's"
+
     def test_whose_object_is_gone_is_staged_anew_by_the_next_try(
         self, firecrest: FirecrestForTest, tmp_path: Path, lane: Lane
     ) -> None:
         download = Transfer(firecrest, tmp_path, "Download")
         download.die(lane, "in_execute_complete")
-        [job_id] = {download.stored("firecrest_transfer")["job_id"]}
-        assert job_id
         for each in firecrest.objects()["objects"]:
             firecrest.control("DELETE", f"objects?bucket={each['bucket']}&key={each['key']}")
 
