@@ -85,8 +85,9 @@ def decide(
 ) -> Flow[tuple[Job | None, list[Job]]]:
     """Choose the job that counts among those of one attempt, and name the duplicates that have to go.
 
-    The holder of the fence's claim counts; where there is no claim yet, the oldest. A job that the fence sent
-    away is no result.
+    The holder of the fence's claim counts. Where there is no claim (yet), one that runs, since it is about
+    to claim: of two identical jobs the younger can start first. Then one that succeeded, one that waits, one
+    that failed; of several the oldest. A job that the fence sent away is no result.
 
     :param api: the flows of the connection's generation.
     :param found: what :func:`find` returned.
@@ -101,8 +102,15 @@ def decide(
     holder: str | None = None
     if len(jobs) > 1 and working_dir:
         holder = yield from claim_holder(api, claim_path(working_dir, found.attempt), system=system)
-    ours = next((job for job in jobs if job.job_id == holder), None) or jobs[0]
+    ours = next((job for job in jobs if job.job_id == holder), None) or min(jobs, key=_promise)
     return ours, [job for job in jobs if job is not ours and not job.is_final]
+
+
+def _promise(job: Job) -> int:
+    outcome = states.outcome(job.state)
+    if outcome is states.Outcome.ACTIVE:
+        return 2 if states.normalise(job.state) == "PENDING" else 0
+    return 1 if outcome is states.Outcome.SUCCEEDED else 3
 
 
 def claim_holder(api: Api, path: str, *, system: str | None = None) -> Flow[str | None]:
