@@ -156,6 +156,20 @@ class TestAnUpload:
         assert puts(firecrest) == 1 + PARTS
         assert sha256(firecrest.directory / "data.bin") == sha256(source)
 
+    def test_whose_job_has_ended_meanwhile_starts_anew(
+        self, client: FirecrestClient, firecrest: FirecrestForTest, source: Path
+    ) -> None:
+        plan = plan_of(client, source, firecrest)
+        state = half_sent(client, plan, firecrest)
+        client.cancel_job(str(state.job_id))
+        client.wait_for_job(str(state.job_id), poll_interval=0.1, timeout=30.0)
+
+        staged = stage_upload(client, plan, state=state)
+        finished(client, staged)
+
+        assert states(firecrest) == ["CANCELLED", "COMPLETED"]
+        assert puts(firecrest) == 1 + PARTS
+
     def test_that_the_store_has_cleaned_up_starts_anew(
         self, client: FirecrestClient, firecrest: FirecrestForTest, source: Path
     ) -> None:
