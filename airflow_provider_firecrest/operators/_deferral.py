@@ -58,6 +58,7 @@ class WaitsForJob(FirecrestMixin):
                 poll_interval=self.poll_interval,
                 deadline=deadline,
                 cancel_on_kill=self.cancel_on_kill,
+                keep_on_clear=getattr(self, "reattach", None) == "always",
                 carry=note,
             ),
             method_name="execute_complete",

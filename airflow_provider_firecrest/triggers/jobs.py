@@ -24,6 +24,9 @@ _KILL_TIMEOUT = 25.0
 _STATE_TIMEOUT = 5.0
 """Seconds within which Airflow must tell the task's state; a kill has to go on without it then."""
 
+_MARKED = ("failed", "success", "skipped")
+"""States a user gives a task that is over. One that was cleared has none, or that of its next attempt."""
+
 _LAST_LOOK = 30.0
 """Seconds that a first question may take although the deadline has passed."""
 
@@ -40,6 +43,7 @@ class FirecrestJobTrigger(FirecrestTrigger):
     :param submitted_at: seconds since the epoch of the submit; a job may be invisible for a minute after it.
     :param cancel_on_kill: cancel the jobs when a user marks the task or clears it. Never when a triggerer
         stops.
+    :param keep_on_clear: leave them to the next attempt when a user clears the task.
     :param carry: plain JSON that comes back in the event. It is logged: no secrets.
     :param leftover: what to remove on the system after such a cancellation, as
         ``client.leftovers.Leftover`` in plain JSON.
@@ -51,6 +55,7 @@ class FirecrestJobTrigger(FirecrestTrigger):
         job_ids: Iterable[str],
         submitted_at: float | None = None,
         cancel_on_kill: bool = False,
+        keep_on_clear: bool = False,
         carry: dict[str, Any] | None = None,
         leftover: dict[str, Any] | None = None,
         **common: Any,
@@ -59,6 +64,7 @@ class FirecrestJobTrigger(FirecrestTrigger):
         self.job_ids = [str(each) for each in job_ids]
         self.submitted_at = submitted_at
         self.cancel_on_kill = cancel_on_kill
+        self.keep_on_clear = keep_on_clear
         self.carry = carry or {}
         self.leftover = leftover
 
@@ -69,6 +75,7 @@ class FirecrestJobTrigger(FirecrestTrigger):
             "submitted_at": self.submitted_at,
             "cancel_on_kill": self.cancel_on_kill,
             "carry": self.carry,
+            **({"keep_on_clear": True} if self.keep_on_clear else {}),
             **({"leftover": self.leftover} if self.leftover else {}),
         }
 
@@ -148,7 +155,7 @@ class FirecrestJobTrigger(FirecrestTrigger):
         except Exception as error:
             self.log.warning("The task's state cannot be asked for (%s).", type(error).__name__)
             return False
-        return state == "deferred"
+        return state == "deferred" or (self.keep_on_clear and state not in _MARKED)
 
     async def cleanup(self) -> None:
         """Do what :meth:`on_kill` does where the triggerer does not call it: Airflow before 3.3."""

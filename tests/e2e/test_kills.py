@@ -57,6 +57,27 @@ def test_a_cleared_task_gets_a_new_job_and_the_old_one_is_cancelled(
     assert airflow.xcom(dag_id, run_id, "submit")["job_id"] == new["id"]
 
 
+def test_with_reattach_always_a_cleared_task_goes_on_with_its_job(
+    airflow: LocalAirflow, cluster: LocalFirecrest, workspace: Path
+) -> None:
+    # given a deferred task
+    run_id = waiting_task(airflow, cluster, workspace, "crashing_adopting")
+    [job] = jobs_of(cluster, workspace)
+
+    # when a user clears it, and it waits again
+    airflow.clear_task("crashing_adopting", run_id, "submit")
+    wait_until(
+        lambda: airflow.task_instance("crashing_adopting", run_id, "submit")["try_number"] == 2,
+        "the new attempt begins",
+    )
+    airflow.wait_task("crashing_adopting", run_id, "submit", states=frozenset({"deferred"}), timeout=60)
+
+    # then it gets the result of the job that was there
+    (workspace / "go").touch()
+    assert airflow.wait_run("crashing_adopting", run_id, timeout=90) == "success"
+    assert (states_of(cluster, workspace), effects(workspace)) == (["COMPLETED"], [job["id"]])
+
+
 @BOTH_WAYS
 def test_a_task_marked_as_success_needs_its_job_no_more(
     airflow: LocalAirflow, cluster: LocalFirecrest, workspace: Path, dag_id: str

@@ -125,6 +125,21 @@ async def test_a_triggerer_that_lost_its_trigger_to_another_one_cancels_nothing(
     assert cancelled == expected
 
 
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [("failed", ["7"]), ("success", ["7"]), (None, []), ("queued", []), ("running", []), ("deferred", [])],
+)
+async def test_a_clear_leaves_the_job_to_the_next_attempt_that_will_go_on_with_it(
+    monkeypatch: pytest.MonkeyPatch, cancelled: list[str], state: str | None, expected: list[str]
+) -> None:
+    async def task_state(trigger: FirecrestJobTrigger) -> str | None:
+        return state
+
+    monkeypatch.setattr(jobs, "task_state", task_state)
+    await trigger(keep_on_clear=True).on_kill()
+    assert cancelled == expected
+
+
 class _Instance:
     dag_id, task_id, run_id, map_index = "d", "t", "r", 3
 

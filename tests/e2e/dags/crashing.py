@@ -43,4 +43,5 @@ def crashing_dag(dag_id: str, **task: Any) -> DAG:
 
 crashing = crashing_dag("crashing")
 crashing_blocking = crashing_dag("crashing_blocking", deferrable=False)
+crashing_adopting = crashing_dag("crashing_adopting", reattach="always")
 short_of_time = crashing_dag("short_of_time", retries=0, execution_timeout=timedelta(seconds=8))
