@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from airflow_provider_firecrest.local import LocalFirecrest
 
@@ -102,5 +103,16 @@ def firecrest(firecrest_server: LocalFirecrest, request: pytest.FixtureRequest) 
     firecrest_server.clear_faults()
     seen = firecrest_server.requests()
     last = seen[-1]["number"] if seen else 0
-    yield FirecrestForTest(firecrest_server, directory, last, getattr(request, "param", 2))
+    ours = FirecrestForTest(firecrest_server, directory, last, getattr(request, "param", 2))
+    yield ours
     firecrest_server.clear_faults()
+    end_jobs(ours)
+
+
+def end_jobs(firecrest: FirecrestForTest) -> None:
+    """Cancel what the test left in the queue: it would take the next test's CPUs."""
+    active = [job for job in firecrest.new_jobs() if job["state"] in ("PENDING", "RUNNING", "SUSPENDED")]
+    for job_id in {job["array_id"] or job["id"] for job in active if job["user"] == firecrest.user}:
+        url = f"{firecrest.base_url}/compute/{firecrest.system}/jobs/{job_id}"
+        headers = {"Authorization": f"Bearer {firecrest.mint_token()}"}
+        requests.delete(url, headers=headers, timeout=10).close()

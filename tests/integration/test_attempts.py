@@ -100,7 +100,7 @@ class TestARetry:
     def test_of_another_task_instance_has_a_job_of_its_own(self, firecrest: FirecrestForTest) -> None:
         run(firecrest, first(firecrest), script=RUNS)
         for ti in (
-            retry(firecrest, run_id="other"),
+            retry(firecrest, run_id=f"other than {firecrest.directory.name}"),
             retry(firecrest, map_index=3),
             retry(firecrest, task_id="other"),
         ):
