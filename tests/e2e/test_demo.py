@@ -63,7 +63,8 @@ def test_the_demo_tells_what_happens_and_leaves_a_figure(tmp_path: Path, api: st
     lines = done.stdout.splitlines()
     assert re.search(rf"FirecREST {generation} answers at http://\S+/{generation},", lines[1])
     assert any("station_statistics   deferred       Slurm job" in line for line in lines)
-    assert any("(weather-statistics): COMPLETED, 4 array elements" in line for line in lines)
+    job = r"\(weather-statistics-af[0-9a-f]{14}\): COMPLETED, 4 array elements"
+    assert any(re.search(job, line) for line in lines)
     assert any(line.startswith("Gratspitz") for line in lines)
     # and the results stay
     figure = tmp_path / "demo-output" / "temperature.svg"
