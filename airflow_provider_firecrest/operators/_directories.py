@@ -23,6 +23,11 @@ NO_KEY = (
 OTHER_KEY = "The download's URL cannot be unsealed: the workers do not share one [core] fernet_key."
 
 
+STORE_KEY = "firecrest_directory"
+"""Key in Airflow's task state store (3.3): the job and the directory on the system that a try has. A retry
+starts over; first it ends what a crash of the try before left behind."""
+
+
 class MovesDirectories(WaitsForTransfer):
     """The part of the transfer operators that moves whole directories."""
 
@@ -35,6 +40,30 @@ class MovesDirectories(WaitsForTransfer):
     partition: str | None
     time_limit: str | None
     _moving: DirectoryTransfer | None = None
+    _store: Any = None
+
+    def _start_directory(self, client: FirecrestClient) -> Next:
+        raise NotImplementedError
+
+    def _begin_directory(self, client: FirecrestClient, context: Context) -> Next:
+        """Start over, after ending what an earlier try left."""
+        self._store = context.get("task_state_store")
+        left = self._in_store("get", STORE_KEY)
+        if isinstance(left, dict):
+            self.log.info("An earlier try ended without clearing up.")
+            self.cancel(client, {"job_id": None, "firecrest_task_id": None, **left}, "this try starts over")
+            self._in_store("delete", STORE_KEY)
+        return self._start_directory(client)
+
+    def _in_store(self, action: str, *arguments: Any) -> Any:
+        """Do something with Airflow's store, where there is one; a failure costs the clearing up only."""
+        if self._store is None:
+            return None
+        try:
+            return getattr(self._store, action)(*arguments)
+        except Exception as error:
+            self.log.info("Airflow's task state store did not %s: %s", action, type(error).__name__)
+            return None
 
     def _progress(self) -> Callable[[int, int], None]:
         raise NotImplementedError
@@ -57,8 +86,10 @@ class MovesDirectories(WaitsForTransfer):
         return Watch(progress=self._progress(), on_change=self._killable, stop=self.stop)
 
     def _killable(self, transfer: DirectoryTransfer) -> None:
-        """Remember for a kill what there is to cancel and to remove."""
-        self._running = _note(transfer)
+        """Remember for a kill and for a later try what there is to cancel and to remove."""
+        self._running = note = _note(transfer)
+        kept = ("job_id", "firecrest_task_id", "system", "leftover")
+        self._in_store("set", STORE_KEY, {key: note[key] for key in kept})
 
     def _wait_or_return(self, client: FirecrestClient, step: Next, context: Context) -> Any:
         """Return the result of a directory that is there, or wait for what comes next."""
@@ -66,6 +97,7 @@ class MovesDirectories(WaitsForTransfer):
 
         if not isinstance(step, DirectoryTransfer):
             self._running = None
+            self._in_store("delete", STORE_KEY)
             self.log.info(
                 "Done: %s, %d files with %d bytes, tree digest %s, %.1f s.",
                 step.target,
@@ -104,6 +136,7 @@ class MovesDirectories(WaitsForTransfer):
         from ..triggers._watch import job_from_dict
 
         note = event["carry"]
+        self._store = context.get("task_state_store")
         transfer = self._moving or self._restored(note)
         if transfer is None:
             return self._fetch_again(client, note, context)

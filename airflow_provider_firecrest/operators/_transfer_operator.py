@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from ..client import FirecrestClient
     from ..client.transfers import DownloadPlan, StagedDownload, StagedUpload, TransferResult, UploadPlan
-    from ..client.transfers.directory import Next
     from ._transfer_memory import TransferMemory
 
 _POLL_INTERVAL = 15.0
@@ -84,7 +83,7 @@ class TransferOperator(ResumesTransfers, BaseOperator):
         """Check, move, and wait for the server's job where there is one."""
         with self.firecrest() as client:
             if self._is_directory(client):
-                step = self.within_quota(lambda: self._start_directory(client), context)
+                step = self.within_quota(lambda: self._begin_directory(client, context), context)
                 return self._wait_or_return(client, step, context)
             note = self.within_quota(lambda: self._begin(client, context), context)
             if "result" in note:
@@ -151,9 +150,6 @@ class TransferOperator(ResumesTransfers, BaseOperator):
         return result
 
     def _is_directory(self, client: FirecrestClient) -> bool:
-        raise NotImplementedError
-
-    def _start_directory(self, client: FirecrestClient) -> Next:
         raise NotImplementedError
 
     def _plan(self, client: FirecrestClient, known: dict[str, Any] | None) -> Any:

@@ -101,9 +101,9 @@ class WaitsForTransfer(WaitsForJob):
         """Cancel the job, where there is one, and remove the transfer's directory."""
         if note["job_id"] is not None:
             super().cancel(client, note, reason)
-        else:
-            self._running = None
+        elif note["firecrest_task_id"] is not None:
             self.log.info("FirecREST v1 cannot cancel a task; %s goes on.", note["firecrest_task_id"])
+        self._running = None
         if note.get("leftover"):
             _remove(client, note["leftover"])
 

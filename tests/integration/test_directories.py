@@ -566,6 +566,53 @@ def test_the_only_copy_of_a_replaced_tree_is_never_removed(
     assert f"kept in {work}/old" in caplog.text
 
 
+class Store(dict[str, Any]):
+    """Airflow's task state store, as far as it is used."""
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = json.loads(json.dumps(value))
+
+    def delete(self, key: str) -> None:
+        self.pop(key, None)
+
+
+@BOTH_APIS
+@pytest.mark.parametrize("direction", ["upload", "download"])
+def test_a_retry_after_a_crash_ends_what_the_try_before_left(
+    firecrest: FirecrestForTest, here: Path, scratch: Path, direction: str
+) -> None:
+    ours, there = here / "case", firecrest.directory / "case"
+    written_tree(ours if direction == "upload" else there)
+    make = (
+        (lambda: upload(ours, there, deferrable=True))
+        if direction == "upload"
+        else (lambda: download(there, ours, deferrable=True))
+    )
+    store, ti, before = Store(), TaskInstance(), {job["id"] for job in firecrest.jobs()}
+    blocked = occupied(firecrest)
+    try:
+        with pytest.raises(TaskDeferred):
+            make().execute({"ti": ti, "task_state_store": store})
+        [left] = firecrest.directory.glob(".firecrest-*")
+        # The worker and the triggerer are gone. The next try:
+        with pytest.raises(TaskDeferred) as again:
+            make().execute({"ti": ti, "task_state_store": store})
+        assert not left.exists()
+        states = sorted(
+            job["state"].split()[0] for job in firecrest.jobs() if job["id"] not in before | blocked
+        )
+        assert states == ["CANCELLED", "PENDING"]
+    finally:
+        released(blocked)
+    event = first_event(revived(again.value.trigger))
+    context = {"ti": ti, "task_state_store": store}
+    make().resume_execution(again.value.method_name, {"event": event}, context)
+
+    assert seen(ours) == seen(there)
+    assert store == {}
+    nothing_left(firecrest, here, scratch)
+
+
 # Secrets
 
 
