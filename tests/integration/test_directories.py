@@ -176,6 +176,21 @@ def test_an_empty_directory_goes_there_and_back(firecrest: FirecrestForTest, her
     assert seen(here / "back") == {}
 
 
+@BOTH_APIS
+def test_a_read_only_directory_arrives_read_only(
+    firecrest: FirecrestForTest, here: Path, scratch: Path
+) -> None:
+    source, there = written_tree(here / "case"), firecrest.directory / "case"
+    source.chmod(0o555)
+    run_task(lambda: upload(source, there))
+    run_task(lambda: download(there, here / "back"))
+    assert [path.stat().st_mode & 0o777 for path in (there, here / "back")] == [0o555, 0o555]
+    assert seen(there) == seen(here / "back") == seen(source)
+    run_task(lambda: upload(source, there, if_exists="overwrite"))
+    run_task(lambda: download(there, here / "back", if_exists="overwrite"))
+    nothing_left(firecrest, here, scratch)
+
+
 def test_a_slash_at_the_end_keeps_the_sources_name(firecrest: FirecrestForTest, here: Path) -> None:
     source = written_tree(here / "case")
     done = run_task(lambda: upload(f"{source}/", f"{firecrest.directory}/"))
