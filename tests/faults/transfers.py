@@ -18,6 +18,8 @@ SIZES = (5 * 1024 * 1024 + 1, 5 * 1024 * 1024 + 1, 5 * 1024 * 1024 + 1, 4321, 0)
 POINTS = (
     "during_parts",
     "before_complete_upload",
+    "after_complete_upload",
+    "during_ranges",
     "after_store",
     "before_defer",
     "in_execute_complete",
