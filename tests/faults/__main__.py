@@ -70,10 +70,10 @@ def _run(
     # A server for each scenario: a list of thousands of jobs would make every look-up slow.
     with LocalFirecrest(**SERVER) as server:
         site = Site(server, generation, folder)
+        runs = max(1, round(options.runs * scenario.share))
         if isinstance(scenario, TransferScenario):
-            runs = max(1, options.runs // 4)
             return run_transfer_campaign(site, scenario, runs=runs, lanes=lanes, seed=options.seed)
-        return run_campaign(site, scenario, runs=options.runs, lanes=lanes, seed=options.seed)
+        return run_campaign(site, scenario, runs=runs, lanes=lanes, seed=options.seed)
 
 
 def _add(total: Findings, found: Findings, row: str) -> None:

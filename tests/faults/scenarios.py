@@ -40,12 +40,14 @@ class Scenario:
     :ivar faults: what the server does wrong, as for `LocalFirecrest.fault`; a seed is added.
     :ivar plan: what happens to each task, drawn from a generator of its own.
     :ivar only: the API generation it is about; 0 for both.
+    :ivar share: part of the tasks asked for that are run: less where each takes minutes.
     """
 
     name: str
     faults: tuple[Mapping[str, Any], ...] = ()
     plan: Callable[[random.Random], Plan] = field(default=lambda chance: Plan())
     only: int = 0
+    share: float = 1.0
 
 
 def _modes(chance: random.Random, **more: Any) -> Plan:
@@ -123,7 +125,14 @@ JOB_SCENARIOS = (
         _one_boundary,
         only=1,
     ),
-    Scenario("tasks of v1 hang after the submit", (submits("task_hangs_after_acting"),), _modes, only=1),
+    Scenario(
+        "tasks of v1 hang after the submit",
+        (submits("task_hangs_after_acting"),),
+        _modes,
+        only=1,
+        # A task is given a minute and a half.
+        share=0.25,
+    ),
     Scenario(
         "outages of v1 as failed tasks",
         ({"action": "task_400", "method": "GET", "path_regex": "/compute/", "probability": CHANCE},),

@@ -65,6 +65,7 @@ class TransferScenario(Scenario):
     """One row of the table, about files."""
 
     plan: Any = field(default=_any)
+    share: float = 0.25
 
 
 TRANSFER_SCENARIOS = (
