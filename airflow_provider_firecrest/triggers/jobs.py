@@ -6,13 +6,13 @@ means stands in ``_watch`` and ``_polling``.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from .._compat import left_deferred, task_state, triggers_hear_kills
+from .._compat import left_deferred, triggers_hear_kills
 from ..client.errors import FirecrestError
 from ._base import FirecrestTrigger
+from ._kills import is_waited_for, undisturbed
 from ._leftovers import remove_leftover_of
 from ._polling import Patience
 from ._watch import JobWatch
@@ -20,12 +20,6 @@ from .poller import first_pause, subscribe
 
 _KILL_TIMEOUT = 25.0
 """Seconds a cancellation gets; the triggerer allows ``on_kill`` 30 by default."""
-
-_STATE_TIMEOUT = 5.0
-"""Seconds within which Airflow must tell the task's state; a kill has to go on without it then."""
-
-_MARKED = ("failed", "success", "skipped")
-"""States a user gives a task that is over. One that was cleared has none, or that of its next attempt."""
 
 _LAST_LOOK = 30.0
 """Seconds that a first question may take although the deadline has passed."""
@@ -132,30 +126,19 @@ class FirecrestJobTrigger(FirecrestTrigger):
         """
         if self._fired or not self.cancel_on_kill:
             return
-        if await self._is_waited_for():
+        try:
+            await undisturbed(self._cancel_unless_waited_for(), within=_KILL_TIMEOUT)
+        except TimeoutError:
+            self.log.error("Cancelling jobs %s took too long; they may be running.", ", ".join(self.job_ids))
+
+    async def _cancel_unless_waited_for(self) -> None:
+        if await is_waited_for(self, after_clear=self.keep_on_clear):
             self.log.info(
                 "The task still waits for jobs %s, elsewhere or after a clear; they are left alone.",
                 ", ".join(self.job_ids),
             )
             return
-        try:
-            await asyncio.wait_for(self._cancel(), _KILL_TIMEOUT)
-        except TimeoutError:
-            self.log.error("Cancelling jobs %s took too long; they may be running.", ", ".join(self.job_ids))
-
-    async def _is_waited_for(self) -> bool:
-        """Return True when this was no user's kill.
-
-        A triggerer that was taken for dead (its machine was suspended, its heartbeat did not come through)
-        finds its triggers with another one, and is told the same as at a kill. So is the trigger of a cleared
-        task whose new attempt waits already; that one has cancelled, or adopted, the job itself.
-        """
-        try:
-            state = await asyncio.wait_for(task_state(self), _STATE_TIMEOUT)
-        except Exception as error:
-            self.log.warning("The task's state cannot be asked for (%s).", type(error).__name__)
-            return False
-        return state == "deferred" or (self.keep_on_clear and state not in _MARKED)
+        await self._cancel()
 
     async def cleanup(self) -> None:
         """Do what :meth:`on_kill` does where the triggerer does not call it: Airflow before 3.3."""

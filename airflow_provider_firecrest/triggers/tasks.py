@@ -14,6 +14,7 @@ from .._compat import left_deferred, triggers_hear_kills
 from ..client.errors import AuthenticationError, ConfigurationError, FirecrestError
 from ..hooks._clients import SharedClient, shared_client
 from ._base import FirecrestTrigger
+from ._kills import is_waited_for, undisturbed
 from ._leftovers import remove_leftover_of
 from ._polling import Patience, jittered
 from ._task_watch import TaskAnswer, TaskWatch, tasks_flow
@@ -121,13 +122,18 @@ class FirecrestTaskTrigger(FirecrestTrigger):
         """Clear up: a user marked or cleared the task. Airflow 3.3 and later."""
         if self._fired:
             return
-        self.log.info("FirecREST v1 cannot cancel a task; %s goes on.", ", ".join(self.task_ids))
         try:
-            await asyncio.wait_for(
-                remove_leftover_of(self.firecrest_conn_id, self.leftover, self.log), _KILL_TIMEOUT
-            )
+            await undisturbed(self._clear_up_unless_waited_for(), within=_KILL_TIMEOUT)
         except TimeoutError:
             self.log.error("Clearing up took too long; see %s.", self.leftover)
+
+    async def _clear_up_unless_waited_for(self) -> None:
+        tasks = ", ".join(self.task_ids)
+        if await is_waited_for(self):
+            self.log.info("The task still waits for %s, elsewhere or after a clear; it is left alone.", tasks)
+            return
+        self.log.info("FirecREST v1 cannot cancel a task; %s goes on.", tasks)
+        await remove_leftover_of(self.firecrest_conn_id, self.leftover, self.log)
 
     async def cleanup(self) -> None:
         """Do what :meth:`on_kill` does where the triggerer does not call it: Airflow before 3.3."""

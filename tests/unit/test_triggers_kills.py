@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from airflow_provider_firecrest import _compat
-from airflow_provider_firecrest.triggers import jobs
+from airflow_provider_firecrest.triggers import _kills, jobs
 from airflow_provider_firecrest.triggers.jobs import FirecrestJobTrigger
 
 
@@ -120,7 +121,7 @@ async def test_a_triggerer_that_lost_its_trigger_to_another_one_cancels_nothing(
             raise state
         return state
 
-    monkeypatch.setattr(jobs, "task_state", task_state)
+    monkeypatch.setattr(_kills, "task_state", task_state)
     await trigger().on_kill()
     assert cancelled == expected
 
@@ -135,9 +136,51 @@ async def test_a_clear_leaves_the_job_to_the_next_attempt_that_will_go_on_with_i
     async def task_state(trigger: FirecrestJobTrigger) -> str | None:
         return state
 
-    monkeypatch.setattr(jobs, "task_state", task_state)
+    monkeypatch.setattr(_kills, "task_state", task_state)
     await trigger(keep_on_clear=True).on_kill()
     assert cancelled == expected
+
+
+async def test_a_kill_is_finished_although_the_triggerer_cancels_it_again_and_again(
+    monkeypatch: pytest.MonkeyPatch, cancelled: list[str]
+) -> None:
+    # given a task whose state takes a while to be told
+    asked, told = asyncio.Event(), asyncio.Event()
+
+    async def task_state(trigger: FirecrestJobTrigger) -> str | None:
+        asked.set()
+        await told.wait()
+        return "failed"
+
+    monkeypatch.setattr(_kills, "task_state", task_state)
+
+    # when Airflow cancels the trigger at each heartbeat
+    killing = asyncio.create_task(trigger().on_kill())
+    await asked.wait()
+    for _ in range(3):
+        killing.cancel("__airflow_user_action__")
+        await asyncio.sleep(0)
+    told.set()
+    await asyncio.wait([killing])
+
+    # then the job is cancelled all the same
+    assert cancelled == ["7"]
+
+
+async def test_a_kill_that_takes_too_long_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken_off: list[bool] = []
+
+    async def cancel(self: FirecrestJobTrigger) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            broken_off.append(True)
+            raise
+
+    monkeypatch.setattr(FirecrestJobTrigger, "_cancel", cancel)
+    monkeypatch.setattr(jobs, "_KILL_TIMEOUT", 0.05)
+    await trigger().on_kill()
+    assert broken_off == [True]
 
 
 class _Instance:
