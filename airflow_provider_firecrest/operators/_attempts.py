@@ -26,16 +26,17 @@ from ..client.attempts import (
     find,
     find_exactly,
     is_fenced,
+    is_past,
     marked_name,
 )
 from ..client.errors import AmbiguousError, FirecrestError, NotFoundError, UnavailableError
+from ..client.models import Job
 from ..hooks._cancel import cancel_and_verify
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from ..client import FirecrestClient
-    from ..client.models import Job
     from ._submission import JobRequest
 
 Reattach = Literal["retry", "always", "never"]
@@ -49,6 +50,10 @@ ROUNDS = 3
 
 only behind a fence, which lets one of them run.
 """
+
+_MOST_CLAIMS = 50
+_CLOCKS_DIFFER = 300.0
+_YOUNG_CLAIM = 3600.0
 
 STATE_KEY = "firecrest_job"
 """Key in Airflow's task state store (3.3):
@@ -81,6 +86,8 @@ class Submission:
     :param first_try: nothing can have been submitted before.
     :param fence: put the fence into shell scripts.
     :param store: Airflow's task state store, or None.
+    :param not_before: seconds since the epoch; jobs that ended earlier belong to an earlier life of the task
+        instance: Airflow gives a run that was deleted and made again the same id.
     """
 
     def __init__(
@@ -96,10 +103,12 @@ class Submission:
         log: Any,
         sleep: Callable[[float], None] = time.sleep,
         shows_within: float | None = None,
+        not_before: float | None = None,
     ) -> None:
         self.client, self.request, self.attempt = client, request, attempt
         self.system, self.first_try, self.store, self.log = system, first_try, store, log
         self.fenced = fence and request.script is not None and scripts.is_shell(request.script)
+        self._not_before = not_before
         self._sleep = sleep
         self._shows_within = SHOWS_WITHIN if shows_within is None else shows_within
 
@@ -109,12 +118,19 @@ class Submission:
         :raises AmbiguousError: nobody knows whether there is a job, and without a fence a second one could
             run too.
         """
-        if not self.first_try:
-            there = self._remembered() or self._look()
-            if there is not None:
-                return self._kept(there)
+        there = self._there()
+        if there is not None:
+            return self._kept(there)
         crash.crash_point("before_submit")
         return self._kept(self._submit())
+
+    def _there(self) -> Submitted | None:
+        remembered = None if self.first_try else self._remembered()
+        if remembered is not None:
+            return remembered
+        holder = self._claimed()
+        found = None if self.first_try else self._look()
+        return found or (None if holder is None else self._adopt(holder, self.attempt))
 
     def _remembered(self) -> Submitted | None:
         """Ask for the job that the task state store names, without a list."""
@@ -134,10 +150,48 @@ class Submission:
             return None
         return self._adopt(job, attempt)
 
+    def _claimed(self) -> Job | None:
+        """Follow the claims on the system: they tell of jobs that no list shows any more.
+
+        A claim whose job failed, was forgotten, or belongs to an earlier life would send every further job
+        away: it is passed over.
+        """
+        for _ in range(_MOST_CLAIMS if self.fenced else 0):
+            path = claim_path(self.request.working_dir, self.attempt)
+            holder = self.client.run(claim_holder(self.client.api, path, system=self.system))
+            if holder is None:
+                return None
+            job = self._holder(holder, path)
+            if job is not None and not self._is_past(job):
+                return job
+            self.attempt = self.attempt.next()
+        return None
+
+    def _holder(self, job_id: str, claim: str) -> Job | None:
+        """Return the job that holds a claim; None when it is long gone.
+
+        A young claim of an unknown job is that of one which accounting does not show yet.
+        """
+        try:
+            return self.client.get_job(job_id, system=self.system)
+        except NotFoundError:
+            made = self.client.stat(claim, system=self.system).mtime
+        if made is None or time.time() - made < _YOUNG_CLAIM:
+            return Job(job_id, self._name(), "PENDING")
+        self.log.info("Job %s holds a claim, but the system has forgotten it.", job_id)
+        return None
+
+    def _is_past(self, job: Job) -> bool:
+        if self.first_try:
+            return job.is_final
+        return is_past(job, self._not_before)
+
     def _look(self) -> Submitted | None:
         """Look for the attempt's job among the user's, and end what a clear gave up."""
         try:
-            found = self.client.run(find(self.client.api, self.attempt, system=self.system))
+            found = self.client.run(
+                find(self.client.api, self.attempt, not_before=self._not_before, system=self.system)
+            )
         except UnavailableError as error:
             if not self.fenced:
                 raise
@@ -161,17 +215,11 @@ class Submission:
         return job
 
     def _behind_the_fence(self, attempt: Attempt) -> Job | None:
-        """All jobs seen were sent away by the fence: the one that holds the claim is not listed any more."""
-        holder = self.client.run(
-            claim_holder(self.client.api, claim_path(self.request.working_dir, attempt), system=self.system)
-        )
-        job: Job | None = None
-        if holder:
-            try:
-                job = self.client.get_job(holder, system=self.system)
-            except NotFoundError:
-                self.log.warning("Job %s holds the claim, but the system has forgotten it.", holder)
-        if job is not None and (not job.is_final or job.succeeded):
+        """All jobs seen were sent away by the fence: the one that holds the claim is not listed."""
+        path = claim_path(self.request.working_dir, attempt)
+        holder = self.client.run(claim_holder(self.client.api, path, system=self.system))
+        job = self._holder(holder, path) if holder else None
+        if job is not None and not self._is_past(job):
             return job
         if holder:
             # Its owner failed, or is gone for good: the claim would send every further job away.
@@ -232,6 +280,14 @@ class Submission:
                 return None
             self._sleep(pause)
             waited, pause = waited + pause, min(pause * 2, 10.0)
+
+    def cancel(self, client: FirecrestClient) -> None:
+        """Cancel what of the submit shows already; for a kill, so with a client of its own."""
+        found = client.run(find_exactly(client.api, self.attempt, self._name(), system=self.system))
+        for job in found.jobs:
+            if not job.is_final:
+                self.log.info("The task was killed: cancelling job %s.", job.job_id)
+                client.cancel_job(job.job_id, system=self.system)
 
     def _adopt(self, job: Job, attempt: Attempt) -> Submitted:
         self.log.info(
@@ -326,3 +382,12 @@ def attempt_of(
         return Attempt((*identity, uuid.uuid4().hex), 0), True
     generation = getattr(ti, "max_tries", 0) if reattach == "retry" else 0
     return Attempt(identity, generation if isinstance(generation, int) else 0), first
+
+
+def life_began(context: Context) -> float | None:
+    """Return since when jobs can belong to this task instance, in seconds since the epoch, or None.
+
+    The start of its run, less what clocks may differ by. A run deleted and made again has the same id.
+    """
+    started = getattr(context.get("dag_run"), "start_date", None)
+    return None if started is None else float(started.timestamp()) - _CLOCKS_DIFFER

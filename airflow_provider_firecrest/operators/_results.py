@@ -103,8 +103,13 @@ def failure_text(client: FirecrestClient, job: Job, note: dict[str, Any]) -> str
 
 def _tail(client: FirecrestClient, path: str, note: dict[str, Any]) -> str:
     from ..client.diagnosis import tail_flow
+    from ..client.errors import FirecrestError
 
-    return client.run(tail_flow(client.api, path, system=note.get("system")))
+    try:
+        return client.run(tail_flow(client.api, path, system=note.get("system")))
+    except FirecrestError as error:
+        # Which API it is may have to be asked for first; no log is worth a job's result.
+        return f"(cannot be read: {error.message})"
 
 
 def _path(pattern: str | None, job: Job) -> str | None:

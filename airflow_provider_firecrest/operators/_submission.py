@@ -70,7 +70,10 @@ def build_request(
     :raises ConfigurationError: there is no working directory.
     """
     text, repairs = _checked_script(script_text, remote_script)
-    directory = working_dir or client.settings.working_dir or client.default_working_dir(system=system)
+    named = script.directives(text).get("chdir") if text is not None else None
+    directory = (
+        working_dir or named or client.settings.working_dir or client.default_working_dir(system=system)
+    )
     if not directory:
         raise ConfigurationError(
             "working_dir is missing, and the system names no default; give it to the task or put it into the"
@@ -79,6 +82,8 @@ def build_request(
     if not directory.startswith("/"):
         # The server accepts it, and the job then fails without having run.
         raise InvalidRequestError(f"working_dir: {directory!r} is not an absolute path.")
+    if text is not None:
+        text = _with_directives(text, client, directory if named else None, options)
     text = _with_array(text, None if array is None else str(array))
     env = {key: _number_as_text(value) for key, value in (env or {}).items()}
     found = script.directives(text) if text is not None else {}
@@ -126,6 +131,26 @@ def _checked_script(text: str | None, remote_script: str | None) -> tuple[str | 
     return prepared.text, prepared.repairs
 
 
+def _with_directives(
+    text: str, client: FirecrestClient, directory: str | None, options: Mapping[str, Any]
+) -> str:
+    """Say in the script, too, what servers before 2.5.4 silently leave out of a request.
+
+    :param directory: where the job starts, when the script names another place: the request's counts.
+    """
+    wanted = {
+        "account": options.get("account") or client.account,
+        "partition": options.get("partition"),
+        "reservation": options.get("reservation"),
+        "constraint": options.get("constraints"),
+        "chdir": directory,
+    }
+    for name, value in wanted.items():
+        if value:
+            text = script.set_directive(text, name, str(value))
+    return text
+
+
 def _with_array(text: str | None, array: str | None) -> str | None:
     if not array:
         return text
@@ -146,7 +171,7 @@ def _streams(
         # after the submit.
         return None, None
     return script.stream_patterns(
-        working_dir=found.get("chdir") or directory,
+        working_dir=directory,
         stdout=options.get("stdout"),
         stderr=options.get("stderr"),
         script_options=found,

@@ -170,13 +170,22 @@ def test_a_list_broken_by_somebodys_job_name_does_not_hide_our_jobs() -> None:
 
     assert set(played.value()) == {"1", "2", "3"}
     # It would fail again for as long as that job is in the list.
-    assert [request.repeat for request in played.requests] == [False, True, True, True]
+    assert [request.repeat for request in played.requests] == [False, False, False, False]
 
 
 def test_an_outage_while_looking_for_many_is_an_error_and_not_an_absence() -> None:
     down = response("down_slurmctld_get_job")
 
-    assert type(play(api().find_jobs(["1", "2", "3"]), [down, down]).error) is UnavailableError
+    played = play(api().find_jobs([str(number) for number in range(1, 100)]), [down] * 4)
+
+    assert type(played.error) is UnavailableError
+
+
+def test_one_job_that_cannot_be_asked_about_does_not_blind_those_who_ask_along() -> None:
+    listed = ok({"jobs": [row("1"), row("3")]})
+    poisoned = response("jobs_list_poisoned_by_pipe_in_job_name")
+
+    assert set(play(api().find_jobs(["1", "2", "3"]), [listed, poisoned]).value()) == {"1", "3"}
 
 
 def test_the_same_id_twice_is_asked_for_once() -> None:

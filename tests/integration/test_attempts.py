@@ -5,6 +5,7 @@ The witnesses are the scheduler's own list and a file to which every run of the 
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowException
 from airflow_provider_firecrest.client import FirecrestClient
 from airflow_provider_firecrest.client.attempts import Attempt, add_fence, marked_name
 from airflow_provider_firecrest.hooks.firecrest import FirecrestHook
+from airflow_provider_firecrest.operators import _attempts
 from tests.fixtures_local import FirecrestForTest
 from tests.integration.conftest import TaskInstance, defer, until
 from tests.integration.test_submit_job import BOTH_WAYS, SLEEPER, run, scheduled, submit
@@ -150,12 +152,15 @@ class TestDuplicates:
 
     @BOTH_WAYS
     def test_a_task_whose_job_was_sent_away_waits_for_the_one_that_runs(
-        self, firecrest: FirecrestForTest, deferrable: bool
+        self, firecrest: FirecrestForTest, deferrable: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         holder = duplicate(FirecrestHook().get_conn(), firecrest, RUNS + "sleep 2\n", "now")
         until(lambda: effective_runs(firecrest) == [holder])
 
-        # A first try looks for nothing; this is Airflow running one try twice.
+        # Both were submitted before either had made its claim.
+        monkeypatch.setattr(
+            "airflow_provider_firecrest.operators._attempts.Submission._claimed", lambda self: None
+        )
         ti = first(firecrest)
         make = lambda: submit(firecrest, script=RUNS, deferrable=deferrable)  # noqa: E731
         done = to_the_end(make, ti)
@@ -198,3 +203,26 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         FirecrestHook, "settings", property(lambda hook: settings(hook).with_changes(retry_budget=1.0))
     )
+
+
+class TestARunMadeAgain:
+    """A run that was deleted and made again has the id of the first one, and its task the same marks."""
+
+    def test_is_run_again_although_the_claim_of_the_first_one_is_still_there(
+        self, firecrest: FirecrestForTest
+    ) -> None:
+        original = run(firecrest, first(firecrest), script=RUNS).result["job_id"]
+        again = run(firecrest, first(firecrest), script=RUNS).result["job_id"]
+        assert effective_runs(firecrest) == [original, again]
+
+    def test_goes_on_with_its_own_job_on_a_retry(
+        self, firecrest: FirecrestForTest, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run(firecrest, first(firecrest), script=RUNS)
+        began = time.time() + 1
+        monkeypatch.setattr(
+            "airflow_provider_firecrest.operators._attempts.life_began", lambda context: began
+        )
+        own = run(firecrest, first(firecrest), script=SLEEPER, wait_for_completion=False).result["job_id"]
+        again = run(firecrest, retry(firecrest), script=SLEEPER, wait_for_completion=False).result["job_id"]
+        assert again == own

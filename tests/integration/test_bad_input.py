@@ -240,7 +240,6 @@ def test_the_connection_test_says_who_one_is(firecrest: FirecrestForTest) -> Non
     ("source", "target", "message"),
     [
         ("{local}/none.bin", "{remote}/x", "source_path: there is no local file {local}/none.bin."),
-        ("{local}", "{remote}/x", "source_path: {local} is a directory; name a file."),
         (
             "{local}/x",
             "{remote}/none/x",
@@ -270,7 +269,6 @@ def test_an_upload_that_cannot_work_is_refused_before_bytes_move(
     ("source", "target", "message"),
     [
         ("{remote}/none", "{local}/x", "source_path: there is no file {remote}/none on {system}."),
-        ("{remote}", "{local}/x", "source_path: {remote} on {system} is a directory; name a file."),
         (
             "{remote}/data",
             "{local}/none/x",

@@ -9,7 +9,7 @@ its script.
 from __future__ import annotations
 
 from .fence import FENCED_EXIT_CODE, add_fence, claim_path
-from .lookup import Found, cancel_older, claim_holder, decide, find, find_exactly, is_fenced
+from .lookup import Found, cancel_older, claim_holder, decide, find, find_exactly, is_fenced, is_past
 from .marker import Attempt, marked_name
 
 __all__ = [
@@ -24,5 +24,6 @@ __all__ = [
     "find",
     "find_exactly",
     "is_fenced",
+    "is_past",
     "marked_name",
 ]

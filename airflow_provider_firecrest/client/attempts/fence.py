@@ -24,6 +24,7 @@ _FENCE = """\
 # Of several jobs submitted for one task attempt, only the first one goes on.
 firecrest_claim() {{
     mkdir -p {directory} 2>/dev/null || :
+    find {directory} -type f -mtime +60 -exec rm -f {{}} + 2>/dev/null || :
     if (printf '%s\\n' "$2" > "$1.$2.$$") 2>/dev/null; then
         ln "$1.$2.$$" "$1" 2>/dev/null || :
         rm -f "$1.$2.$$" || :

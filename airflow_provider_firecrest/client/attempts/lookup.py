@@ -42,11 +42,15 @@ class Found:
     failed: tuple[Job, ...] = ()
 
 
-def find(api: Api, attempt: Attempt, *, system: str | None = None) -> Flow[Found]:
+def find(
+    api: Api, attempt: Attempt, *, not_before: float | None = None, system: str | None = None
+) -> Flow[Found]:
     """Look for jobs of an attempt and of those before it, by one list of the user's jobs.
 
     :param api: the flows of the connection's generation.
     :param attempt: the attempt at ordinal 0.
+    :param not_before: seconds since the epoch; a job that ended earlier belongs to an earlier life of the
+        same task instance (a run that was deleted and made again) and is no result of this one.
     :param system: system name; default: the connection's.
     :returns: the jobs, and the attempt that they make the current one.
     :endpoint: GET /compute/{system}/jobs
@@ -60,11 +64,22 @@ def find(api: Api, attempt: Attempt, *, system: str | None = None) -> Flow[Found
     for each in attempt.siblings():
         current, jobs = each, _merged(marked.get(each.mark, ()))
         effective = [job for job in jobs if not is_fenced(job)]
-        if not effective or not all(job.outcome is states.Outcome.FAILED for job in effective):
+        if not effective or not all(is_past(job, not_before) for job in effective):
             break
         failed += effective
     older = (job for each in attempt.older() for job in _merged(marked.get(each.mark, ())))
     return Found(current, jobs, tuple(job for job in older if not job.is_final), tuple(failed))
+
+
+def is_past(job: Job, not_before: float | None) -> bool:
+    """Return whether a job is no result any more: it failed, or ended before this life of the task began.
+
+    :param job: a job of the attempt.
+    :param not_before: seconds since the epoch, or None.
+    """
+    if job.outcome is states.Outcome.FAILED:
+        return True
+    return not_before is not None and job.is_final and (job.end_time or not_before) < not_before
 
 
 def find_exactly(api: Api, attempt: Attempt, name: str, *, system: str | None = None) -> Flow[Found]:

@@ -46,8 +46,8 @@ class Attempt:
         return replace(self, ordinal=self.ordinal + 1)
 
     def siblings(self) -> Sequence[Attempt]:
-        """Return all attempts of this generation, from the first."""
-        return [replace(self, ordinal=each) for each in range(max(_LONGEST_SEARCH, self.ordinal + 2))]
+        """Return the attempts of this generation, from this one on."""
+        return [replace(self, ordinal=self.ordinal + each) for each in range(_LONGEST_SEARCH)]
 
     def older(self) -> Sequence[Attempt]:
         """Return the attempts of earlier generations: their jobs were given up by a clear."""
