@@ -6,7 +6,8 @@ Knows which operation takes which arguments. Large work (copying, archiving) has
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,11 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     "view": ("size", "offset"),
 }
 """The operations, and the arguments that each takes besides ``path``; they are the client's."""
+
+_NUMBERS = ("lines", "size", "offset")
+_TEXTS = ("group", "link_path", "mode", "owner", "target_path")
+"""The arguments that are numbers and texts; the others are true or false. Templates make texts of numbers,
+and numbers of texts."""
 
 _NEEDED = {"chmod": "mode", "rename": "target_path", "symlink": "link_path"}
 
@@ -104,6 +110,11 @@ class FirecrestFilesystemOperator(FirecrestMixin, BaseOperator):
                 )
             target = arguments["target_path"]
             return run_operation(client, "mv", self.path, target, system=self.system).as_dict()
+        if self.operation == "rm":
+            from ..client.fileops.plan import checked_paths
+
+            # The server itself removes whatever the account may remove.
+            checked_paths(client, "rm", self.path, None, client.system_info(system=self.system))
         found = getattr(client, self.operation)(*self._positional(arguments), **arguments, system=self.system)
         if isinstance(found, list):
             return [asdict(each) for each in found]
@@ -113,15 +124,37 @@ class FirecrestFilesystemOperator(FirecrestMixin, BaseOperator):
         name = _NEEDED.get(self.operation)
         return [self.path] if name is None else [self.path, arguments.pop(name)]
 
-    def _checked(self, arguments: dict[str, Any]) -> dict[str, Any]:
+    def _checked(self, arguments: Any) -> dict[str, Any]:
         from ..client.errors import InvalidRequestError
 
+        if not isinstance(arguments, Mapping):
+            raise InvalidRequestError(f"arguments: {arguments!r} is not a dict of names and values.")
         known = OPERATIONS[self.operation]
-        unknown = sorted(set(arguments) - set(known))
+        unknown = sorted(str(name) for name in arguments if name not in known)
         if unknown:
             takes = f"takes {', '.join(known)}" if known else "takes none"
             raise InvalidRequestError(f"arguments: {self.operation} {takes}, not {', '.join(unknown)}.")
         needed = _NEEDED.get(self.operation)
-        if needed is not None and not arguments.get(needed):
+        if needed is not None and arguments.get(needed) in (None, ""):
             raise InvalidRequestError(f"arguments: {self.operation} needs {needed}.")
-        return dict(arguments)
+        return {name: _coerced(name, value) for name, value in arguments.items() if value is not None}
+
+
+def _coerced(name: str, value: Any) -> Any:
+    """Return an argument as the type its call wants."""
+    from ..client.errors import InvalidRequestError
+
+    text = str(value).strip()
+    if name in _TEXTS:
+        if isinstance(value, str):
+            return value
+        if isinstance(value, int) and not isinstance(value, bool):
+            return text
+        raise InvalidRequestError(f"arguments: {name}: {value!r} is not a text.")
+    if name in _NUMBERS:
+        if not isinstance(value, bool) and re.fullmatch(r"-?[0-9]+", text):
+            return int(text)
+        raise InvalidRequestError(f"arguments: {name}: {value!r} is not a whole number.")
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    raise InvalidRequestError(f"arguments: {name}: {value!r} is neither true nor false.")

@@ -110,6 +110,49 @@ def test_a_wrong_or_a_missing_argument_is_named(cluster: Cluster) -> None:
     assert cluster.firecrest.requests() == [], "nothing is sent"
 
 
+@pytest.mark.parametrize("path", ["/", "{mount}", "{mount}//", "{mount}/a/../..", "/etc"])
+def test_rm_refuses_a_whole_file_system_and_what_is_not_on_one(cluster: Cluster, path: str) -> None:
+    mount = cluster.firecrest.scratch.parent
+    with pytest.raises(AirflowFailException, match=r"^path: ") as raised:
+        do("rm", path.format(mount=mount))
+    assert "\n" not in str(raised.value)
+    assert cluster.directory.is_dir()
+    assert not [each for each in cluster.firecrest.requests() if each["method"] == "DELETE"]
+
+
+def test_arguments_that_templates_made_texts_or_numbers_are_taken(cluster: Cluster) -> None:
+    file = cluster.directory / "log"
+    file.write_text("line 0\nline 1\nline 2\n")
+    assert do("head", file, lines="2").splitlines() == ["line 0", "line 1"]
+    assert do("view", file, size="6", offset=" 7 ") == "line 1"
+    do("chmod", file, mode=600)
+    assert file.stat().st_mode & 0o777 == 0o600
+    do("mkdir", cluster.directory / "new", parents="False")
+    assert (cluster.directory / "new").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments", "message"),
+    [
+        ("head", {"lines": "many"}, "arguments: lines: 'many' is not a whole number"),
+        ("view", {"size": 1.5}, "arguments: size: 1.5 is not a whole number"),
+        ("chmod", {"mode": 600.0}, "arguments: mode: 600.0 is not a text"),
+        ("ls", {"recursive": "maybe"}, "arguments: recursive: 'maybe' is neither true nor false"),
+        ("ls", {3: True, "depth": 1}, "arguments: ls takes .*, not 3, depth"),
+        ("ls", "recursive", "arguments: 'recursive' is not a dict"),
+    ],
+)
+def test_an_argument_that_is_not_what_the_call_wants_is_named(
+    cluster: Cluster, operation: str, arguments: Any, message: str
+) -> None:
+    task = FirecrestFilesystemOperator(
+        task_id="simulate", operation=operation, path=cluster.path("f"), arguments=arguments
+    )
+    with pytest.raises(AirflowFailException, match=message):
+        task.execute({"ti": TaskInstance()})
+    assert cluster.firecrest.requests() == [], "nothing is sent"
+
+
 def test_an_unknown_operation_is_told_when_the_dag_is_parsed() -> None:
     with pytest.raises(ValueError, match="'defrag' is not one of checksum, chmod"):
         FirecrestFilesystemOperator(task_id="simulate", operation="defrag", path="/x")

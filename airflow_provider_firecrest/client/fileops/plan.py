@@ -74,7 +74,7 @@ def plan_operation(
     """
     _check_options(kind, target, if_exists, job_name, time_limit, partition)
     info = client.system_info(system=system)
-    source, target = _checked_paths(client, kind, source, target, info)
+    source, target = checked_paths(client, kind, source, target, info)
     archive = source if kind == "extract" else target
     operation = FileOperation(
         kind=kind,
@@ -134,9 +134,19 @@ def _check_options(
         raise InvalidRequestError(f"partition: {partition!r} is not the name of a partition.")
 
 
-def _checked_paths(
+def checked_paths(
     client: FirecrestClient, kind: Kind, source: str, target: str | None, info: System
 ) -> tuple[str, str]:
+    """Return an operation's paths as they are sent.
+
+    :param client: the client.
+    :param kind: the operation.
+    :param source: absolute path on the system.
+    :param target: absolute path on the system, or None.
+    :param info: the system, with its file systems.
+    :raises InvalidRequestError: a path is outside the file systems, holds ``..``, cannot be carried, or is a
+        whole file system that would be removed or moved.
+    """
     rule = client.api.rules.ops
     field = "path" if kind == "rm" else "source_path"
     source = paths.check(source, rule, field=field)
