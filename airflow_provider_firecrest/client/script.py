@@ -38,6 +38,7 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What `--export` certainly carries as it is; everything else travels inside the script.
 _ENV_PLAIN = re.compile(r"[A-Za-z0-9_ ./:=@%+~-]*")
 _PATTERN = re.compile(r"%(\d*)([%AaJjNnstuxb])")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NAME_UNSAFE = re.compile(r"[|,\x00-\x1f\x7f]")
 
 
@@ -54,7 +55,7 @@ def prepare(script: str) -> Prepared:
 
     :param script: text of the script.
     :returns: the script with Unix line ends, and what was done to it.
-    :raises InvalidRequestError: it is empty, has no ``#!`` line, or holds NUL bytes.
+    :raises InvalidRequestError: it is empty, has no ``#!`` line, or holds NUL bytes or half characters.
     """
     text, repairs = script, []
     if text.startswith("\ufeff"):
@@ -67,6 +68,13 @@ def prepare(script: str) -> Prepared:
         raise InvalidRequestError("script: empty.")
     if "\x00" in text:
         raise InvalidRequestError("script: holds a NUL byte; is it a binary? Give its path as remote_script.")
+    broken = _SURROGATE.search(text)
+    if broken:
+        line = text.count("\n", 0, broken.start()) + 1
+        raise InvalidRequestError(
+            f"script: line {line} holds {broken.group()!r}, half of a character, which cannot be sent;"
+            " was the script read in another encoding than UTF-8?"
+        )
     if not text.startswith("#!"):
         stripped = text.lstrip()
         if not stripped.startswith("#!"):
@@ -245,11 +253,19 @@ def stream_patterns(
     default = "slurm-%A_%a.out" if array else "slurm-%j.out"
     out = stdout or options.get("output") or default
     err = stderr or options.get("error") or out
-    return _absolute(out, working_dir), _absolute(err, working_dir)
+    return absolute_pattern(out, working_dir), absolute_pattern(err, working_dir)
 
 
-def _absolute(path: str, working_dir: str) -> str:
-    return path if path.startswith("/") else f"{working_dir.rstrip('/')}/{path.removeprefix('./')}"
+def absolute_pattern(path: str, working_dir: str) -> str:
+    """Return a stream's file name pattern as an absolute one.
+
+    :param path: the pattern; a relative one counts from ``working_dir``.
+    :param working_dir: absolute path of a directory; no pattern.
+    """
+    if path.startswith("/"):
+        return path
+    # A directory's name is no pattern: its percent signs stand for themselves.
+    return f"{working_dir.rstrip('/').replace('%', '%%')}/{path.removeprefix('./')}"
 
 
 def _block(script: str) -> Iterator[str]:

@@ -70,6 +70,12 @@ def test_a_script_without_an_interpreter_is_refused_with_its_first_line(text: st
     assert text.splitlines()[0][:30] in str(raised.value)
 
 
+def test_half_a_character_is_refused_with_its_line() -> None:
+    """What a file read with ``surrogateescape`` leaves; it cannot be encoded for the wire."""
+    with pytest.raises(InvalidRequestError, match=r"^script: line 2 holds '\\udce4', half of a character"):
+        script.prepare("#!/bin/sh\necho M\udce4rz\n")
+
+
 def test_a_binary_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match="NUL"):
         script.prepare("#!/bin/sh\n\x00\x01")
@@ -318,6 +324,11 @@ def test_output_goes_where_the_call_says_then_the_script_then_slurm(
     given: dict[str, Any], expected: tuple[str, str]
 ) -> None:
     assert script.stream_patterns(working_dir="/w/", **given) == expected
+
+
+def test_a_percent_sign_in_the_directory_is_no_pattern() -> None:
+    out, err = script.stream_patterns(working_dir="/w/50%j", stdout="o-%j", stderr="/e/%j")
+    assert [script.expand(each, job_id="7") for each in (out, err)] == ["/w/50%j/o-7", "/e/7"]
 
 
 @pytest.mark.parametrize("name", ["submit_stdio", "submit_stdio_relative"])

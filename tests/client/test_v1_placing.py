@@ -42,6 +42,8 @@ def test_a_missing_directory_ends_the_job_before_its_first_command(tmp_path: Pat
         (Place("/w"), "#SBATCH --array=0-3\n", {"output": "/w/slurm-%A_%a.out"}),
         (Place("/w"), "#SBATCH -o out.txt -i deck.in\n", {"output": "/w/out.txt", "input": "/w/deck.in"}),
         (Place("/w"), "#SBATCH -D /elsewhere\n", {"output": "/elsewhere/slurm-%j.out"}),
+        (Place("/50%j", stdout="o-%j"), "", {"output": "/50%%j/o-%j", "error": "/50%%j/o-%j"}),
+        (Place("/50%j", stdin="in"), "", {"input": "/50%%j/in"}),
         (Place(stdout="o"), "", {"output": "o"}),
     ],
 )

@@ -70,5 +70,5 @@ class Place:
         found = {"output": out, "error": err}
         stdin = self.stdin or options.get("input")
         if stdin:
-            found["input"] = stdin if stdin.startswith("/") else f"{directory.rstrip('/')}/{stdin}"
+            found["input"] = script.absolute_pattern(stdin, directory)
         return found
