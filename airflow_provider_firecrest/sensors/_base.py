@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from ..client import FirecrestClient
+    from ..client.errors import FirecrestError
     from ..triggers._base import FirecrestTrigger
     from ..triggers._polling import Patience
+
+_REFUSED_KEY = "firecrest_refused"
 
 
 class FirecrestSensor(FirecrestMixin, BaseSensorOperator):
@@ -56,13 +59,27 @@ class FirecrestSensor(FirecrestMixin, BaseSensorOperator):
             except FirecrestError as error:
                 if self._patience is not None:
                     self._patience.failed(error)
-                elif not is_outage(error):
+                elif not is_outage(error) and not self._passing_refusal(error, context):
                     raise
                 self.log.warning("Waiting on; the question failed: %s", error)
                 return False
             self._patience = self._patience or Patience(self.poke_interval)
             self._patience.answered(changed=True)
             return result
+
+    def _passing_refusal(self, error: FirecrestError, context: Context) -> bool:
+        """Return whether a refused login may yet pass, for a poke that knows of no answer before it.
+
+        With ``mode="reschedule"`` each poke is a process of its own. That there was a poke before it says
+        that a refusal is news; where Airflow has a store for the task (3.3), since when is kept there.
+        """
+        from ..client.errors import AuthenticationError, PermissionDeniedError
+        from ..triggers._polling import REFUSALS_TOLERATED
+
+        refused = isinstance(error, AuthenticationError | PermissionDeniedError)
+        if not refused or self.mode != "reschedule" or not _was_rescheduled(context):
+            return False
+        return _refused_for(context, forget_after=600.0 + 3 * self.poke_interval) < REFUSALS_TOLERATED
 
     def execute(self, context: Context) -> Any:
         """Poke, or, when deferrable, ask once here and go on in the triggerer."""
@@ -116,3 +133,30 @@ class FirecrestSensor(FirecrestMixin, BaseSensorOperator):
         started = getattr(context["ti"], "start_date", None)
         ours = (started.timestamp() if started else time.time()) + self.timeout
         return min(ours, self.deadline(context) or ours)
+
+
+def _was_rescheduled(context: Context) -> bool:
+    """Return False for a sensor's very first poke; where Airflow cannot tell, any may be a later one."""
+    ask = getattr(context["ti"], "get_first_reschedule_date", None)
+    return ask is None or ask(context) is not None
+
+
+def _refused_for(context: Context, *, forget_after: float) -> float:
+    """Return for how many seconds the pokes have been refused, as far as that is known, and write it down.
+
+    :param context: the task's.
+    :param forget_after: seconds without a refusal after which there must have been an answer in between.
+    """
+    store: Any = context.get("task_state_store")
+    now = time.time()
+    if store is None:
+        return 0.0
+    try:
+        since, last = store.get(_REFUSED_KEY) or (now, now)
+        if now - last > forget_after:
+            since = now
+        store.set(_REFUSED_KEY, [since, now])
+    except Exception:
+        # Airflow's store is a help; without it a refusal counts as the first.
+        return 0.0
+    return float(now - since)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,13 +16,14 @@ from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
     AirflowSkipException,
 )
+from airflow.sdk.exceptions import AirflowRescheduleException
 
 from airflow_provider_firecrest.operators.jobs import FirecrestSubmitJobOperator
 from airflow_provider_firecrest.sensors.files import FirecrestFileSensor
 from airflow_provider_firecrest.sensors.jobs import FirecrestJobSensor
 from airflow_provider_firecrest.sensors.systems import FirecrestSystemSensor
 from tests.fixtures_local import FirecrestForTest
-from tests.integration.conftest import run_task, until
+from tests.integration.conftest import TaskInstance, run_task, until
 
 BOTH_WAYS = pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", "blocking"])
 
@@ -117,3 +121,46 @@ def test_an_outage_is_waited_through(firecrest: FirecrestForTest, deferrable: bo
         )
     done = run_task(sensor(FirecrestFileSensor, path=str(path), deferrable=deferrable))
     assert done.result["size"] == 1
+
+
+@dataclass
+class RescheduledOnce(TaskInstance):
+    """Airflow 3's task instance in a poke; ``first`` is when the sensor was rescheduled first."""
+
+    first: datetime | None = None
+
+    def get_first_reschedule_date(self, context: Any) -> datetime | None:
+        return self.first
+
+
+class TestARefusedLoginInRescheduleMode:
+    """Each poke is a process of its own, and knows of no answer before it."""
+
+    def poke(self, firecrest: FirecrestForTest, ti: TaskInstance, **context: Any) -> None:
+        firecrest.fault("status", method="GET", path_regex=firecrest.urls.stat, times=2, status=403, body={})
+        path = str(firecrest.directory / "late")
+        sensor(FirecrestFileSensor, path=path, mode="reschedule", deferrable=False)().execute(
+            {"ti": ti, **context}
+        )
+
+    def test_a_later_poke_is_waited_through(self, firecrest: FirecrestForTest) -> None:
+        with pytest.raises(AirflowRescheduleException):
+            self.poke(firecrest, RescheduledOnce(first=datetime.now(tz=UTC)))
+
+    def test_the_first_one_fails(self, firecrest: FirecrestForTest) -> None:
+        with pytest.raises(AirflowFailException, match="403"):
+            self.poke(firecrest, RescheduledOnce())
+
+    def test_refusals_of_hours_fail(self, firecrest: FirecrestForTest) -> None:
+        store: dict[str, Any] = {}
+        later = RescheduledOnce(first=datetime.now(tz=UTC))
+        kept = SimpleNamespace(get=store.get, set=store.__setitem__)
+        with pytest.raises(AirflowRescheduleException):
+            self.poke(firecrest, later, task_state_store=kept)
+        [(key, (since, last))] = store.items()
+        store[key] = [since - 7200, last]
+        with pytest.raises(AirflowFailException, match="403"):
+            self.poke(firecrest, later, task_state_store=kept)
+        store[key] = [since - 9000, last - 3600]
+        with pytest.raises(AirflowRescheduleException):
+            self.poke(firecrest, later, task_state_store=kept)
