@@ -218,12 +218,12 @@ class UploadTicket:
 
     @classmethod
     def from_v2(cls, answer: Mapping[str, Any]) -> UploadTicket:
-        directives = answer["transferDirectives"]
+        directives = answer.get("transferDirectives") or answer
         return cls(
             transfer=TransferJob.from_v2(answer),
-            part_urls=tuple(directives.get("partsUploadUrls") or ()),
-            complete_url=str(directives.get("completeUploadUrl") or ""),
-            part_size=int(directives.get("maxPartSize") or 0),
+            part_urls=tuple(_either(directives, "partsUploadUrls", "parts_upload_urls") or ()),
+            complete_url=str(_either(directives, "completeUploadUrl", "complete_upload_url") or ""),
+            part_size=int(_either(directives, "maxPartSize", "max_part_size") or 0),
         )
 
 
@@ -238,8 +238,13 @@ class DownloadTicket:
     def from_v2(cls, answer: Mapping[str, Any]) -> DownloadTicket:
         return cls(
             transfer=TransferJob.from_v2(answer),
-            url=str(answer["transferDirectives"].get("downloadUrl") or ""),
+            url=str(_either(answer.get("transferDirectives") or answer, "downloadUrl", "download_url") or ""),
         )
+
+
+def _either(row: Mapping[str, Any], name: str, older: str) -> Any:
+    """Return a value by the name it has, or by the one that older servers give it."""
+    return row[name] if name in row else row.get(older)
 
 
 @dataclass(frozen=True)

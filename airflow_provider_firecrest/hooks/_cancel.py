@@ -63,6 +63,21 @@ def cancel_and_verify(
     :endpoint: DELETE and GET /compute/{system}/jobs/{job_id} (scancel, sacct)
     """
     now: bool = yield from api.cancel_job(job_id, system=system)
+    return (yield from verify_cancelled(api, job_id, now=now, system=system, within=within))
+
+
+def verify_cancelled(
+    api: Any, job_id: str, *, now: bool, system: str | None, within: float = VERIFY_WITHIN
+) -> Flow[Cancelled]:
+    """Look until a job that was told to end is over.
+
+    :param api: the client's ``api``.
+    :param job_id: job id.
+    :param now: what the cancel answered.
+    :param system: system name; None: the connection's.
+    :param within: seconds to look; what does not end by then is reported, not raised.
+    :endpoint: GET /compute/{system}/jobs/{job_id} (sacct)
+    """
     job: Job | None = None
     waited, pause = 0.0, _PAUSE
     while True:

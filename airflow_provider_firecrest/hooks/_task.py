@@ -5,9 +5,11 @@ Imported whenever a DAG file is parsed: anything of the client is imported when 
 
 from __future__ import annotations
 
+import ast
+import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from .firecrest import FirecrestHook
 
 DEFAULT_CONN_ID = "firecrest_default"
+
+_FRACTION = re.compile(r"\s*\d+\.\d*\s*")
 
 KILL_BUDGET = 4.0
 """Seconds for ``on_kill`` in a worker: Airflow sends SIGKILL 5 s after SIGTERM, whatever its settings say."""
@@ -82,9 +86,14 @@ def framework_timeout(deadline: float | None, poll_interval: float) -> timedelta
 
 
 def within_kill_budget(
-    log: Any, what: str, action: Callable[[FirecrestClient], object], hook: FirecrestHook
+    log: Any,
+    what: str,
+    action: Callable[[FirecrestClient], object],
+    hook: FirecrestHook,
+    *,
+    wait: float = KILL_BUDGET,
 ) -> None:
-    """Run ``action`` with a client of its own, and return after :data:`KILL_BUDGET` seconds at the latest.
+    """Run ``action`` with a client of its own, and return after ``wait`` seconds at the latest.
 
     In a thread, because ``on_kill`` is a signal handler: the code it interrupted may hold locks that
     ``action`` needs. If it does, the thread goes on once the handler has returned.
@@ -102,25 +111,42 @@ def within_kill_budget(
 
     thread = threading.Thread(target=run, name="firecrest-on-kill", daemon=True)
     thread.start()
-    thread.join(KILL_BUDGET)
+    thread.join(wait)
     if thread.is_alive():
-        log.error(
-            "%s is not finished after %.0f s; it goes on as long as this process lives.", what, KILL_BUDGET
-        )
+        log.error("%s is not finished after %.0f s; it goes on as long as this process lives.", what, wait)
 
 
 def job_ids_of(value: Any) -> list[str]:
-    """Return job ids as a list of texts: a template may have made one id, a list, or a text with commas.
+    """Return job ids as a list of texts.
 
-    :raises InvalidRequestError: there is none.
+    A template may have made one id, a list, a list written as text, or a text with commas.
+
+    :raises InvalidRequestError: there is none, or one is no id.
     """
     from ..client.errors import InvalidRequestError
 
     if isinstance(value, str):
-        value = value.split(",")
-    elif isinstance(value, int):
-        value = [value]
-    found = [str(each).strip() for each in value or () if str(each).strip()]
+        value = _written_list(value) if value.strip().startswith(("[", "(")) else value.split(",")
+    elif isinstance(value, Mapping) or not isinstance(value, Iterable):
+        value = [] if value is None else [value]
+    given = list(value)
+    for each in given:
+        whole = isinstance(each, int) and not isinstance(each, bool)
+        if not whole and (not isinstance(each, str) or _FRACTION.fullmatch(each)):
+            raise InvalidRequestError(
+                f"job_id: {repr(each)[:100]} is no job id; give a text such as '4711', or a whole number."
+            )
+    found = [str(each).strip() for each in given if str(each).strip()]
     if not found:
         raise InvalidRequestError("job_id: empty.")
     return found
+
+
+def _written_list(text: str) -> list[Any]:
+    """Return the list that a template has written as text, in Python's notation or in JSON's."""
+    from ..client.errors import InvalidRequestError
+
+    try:
+        return list(ast.literal_eval(text.strip()))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        raise InvalidRequestError(f"job_id: {text[:100]!r} cannot be read as a list of job ids.") from None

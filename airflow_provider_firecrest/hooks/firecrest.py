@@ -91,6 +91,8 @@ class FirecrestHook(BaseHook):
 
         :returns: whether all is well, and one line that says so or says what is not.
         """
+        from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
         from ..client import FirecrestClient, FirecrestError
         from ..client.health import check_connection
 
@@ -99,6 +101,8 @@ class FirecrestHook(BaseHook):
                 return check_connection(client)
         except FirecrestError as error:
             return False, str(error)
+        except AirflowNotFoundException:
+            return False, f"There is no connection {self.firecrest_conn_id!r}; create it, or correct the id."
 
     @staticmethod
     def _mask(connection: Any) -> None:

@@ -29,6 +29,7 @@ class WaitsForJob(FirecrestMixin):
     deferrable: bool
     cancel_on_kill: bool
     _running: dict[str, Any] | None = None
+    _killed: bool = False
 
     def finish(self, client: FirecrestClient, event: dict[str, Any], context: Context) -> Any:
         """Make the task's result, or its failure, of an event with status ``done``, ``lost`` or ``error``."""
@@ -39,8 +40,17 @@ class WaitsForJob(FirecrestMixin):
 
         :param note: ``job_id``, ``system``, ``submitted_at`` and what ``finish`` needs.
         """
-        self._running = note
+        self.killable(note)
         context["ti"].xcom_push(key=XCOM_KEY, value=note)
+
+    def killable(self, note: dict[str, Any]) -> None:
+        """Remember a job for a kill. One that came while the job was being submitted is carried out now:
+
+        Airflow calls ``on_kill`` in a signal handler, after which the submit goes on for up to five seconds.
+        """
+        self._running = note
+        if self._killed:
+            self.on_kill()
 
     def wait_in_triggerer(self, note: dict[str, Any], context: Context) -> Any:
         """Defer; the task goes on in ``execute_complete``. Does not return."""
@@ -59,6 +69,8 @@ class WaitsForJob(FirecrestMixin):
                 deadline=deadline,
                 cancel_on_kill=self.cancel_on_kill,
                 keep_on_clear=getattr(self, "reattach", None) == "always",
+                # Other jobs nobody would find again: no name of theirs says whose they are.
+                marked=getattr(self, "reattach", "never") != "never",
                 carry=note,
             ),
             method_name="execute_complete",
@@ -119,6 +131,7 @@ class WaitsForJob(FirecrestMixin):
 
     def on_kill(self) -> None:
         """Cancel the job of a task killed in the worker; within 4 s, since Airflow sends SIGKILL after 5."""
+        self._killed = True
         note, self._running = self._running, None
         if note is None or not self.cancel_on_kill:
             return

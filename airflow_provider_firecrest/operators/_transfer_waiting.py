@@ -109,6 +109,7 @@ class WaitsForTransfer(WaitsForJob):
 
     def on_kill(self) -> None:
         """Cancel the job and remove the transfer's directory, in 4 s: Airflow sends SIGKILL after 5."""
+        self._killed = True
         self.stop.set()
         note, self._running = self._running, None
         if note is None:

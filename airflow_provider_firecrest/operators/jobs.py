@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from .._crash_points import crash_point
-from ..hooks._task import DEFAULT_CONN_ID, FirecrestMixin, default_deferrable, job_ids_of
+from ..hooks._task import DEFAULT_CONN_ID, FirecrestMixin, default_deferrable, job_ids_of, within_kill_budget
 from ._deferral import WaitsForJob
 from ._quota import WaitsForQuota
 
@@ -24,10 +24,14 @@ if TYPE_CHECKING:
 
     from ..client import FirecrestClient
     from ..client.models import Job
-    from ._attempts import Submitted
+    from ._attempts import Submission, Submitted
     from ._submission import JobRequest
 
 _SCRIPT_FILES = (".sh", ".sbatch", ".slurm")
+
+_LOOK_FOR_KILLED = 2.0
+"""Seconds that a kill holds a submit up to look for its job; the answer to the submit needs some of the five
+that Airflow leaves a task."""
 
 
 class FirecrestSubmitJobOperator(WaitsForQuota, WaitsForJob, BaseOperator):
@@ -98,6 +102,7 @@ class FirecrestSubmitJobOperator(WaitsForQuota, WaitsForJob, BaseOperator):
     template_ext: Sequence[str] = ()
     template_fields_renderers = {"script": "bash", "env": "json"}  # noqa: RUF012 (Airflow's own form)
     ui_color = "#dbe7f5"
+    _submission: Submission | None = None
 
     def __init__(
         self,
@@ -173,6 +178,8 @@ class FirecrestSubmitJobOperator(WaitsForQuota, WaitsForJob, BaseOperator):
                 self.log.warning("Repaired before the submit: %s.", repair)
             note: dict[str, Any] = {"submitted_at": time.time()}
             job = self.within_quota(lambda: self._submit_once(client, request, context), context)
+            self.killable({"job_id": job.job_id, "system": self.system or client.system})
+            self._submission = None
             note |= self._written_down(client, request, job)
             self.started(note, context)
             if not job.adopted:
@@ -184,6 +191,14 @@ class FirecrestSubmitJobOperator(WaitsForQuota, WaitsForJob, BaseOperator):
                 return self.wait_here(client, note, context)
         crash_point("before_defer")
         return self.wait_in_triggerer(note, context)
+
+    def on_kill(self) -> None:
+        """Cancel the job; one whose submit has not been answered is looked for by its name."""
+        submission = self._submission if self._running is None else None
+        super().on_kill()
+        if submission is not None and self.cancel_on_kill:
+            what = "Cancelling the job that is being submitted"
+            within_kill_budget(self.log, what, submission.cancel, self.hook, wait=_LOOK_FOR_KILLED)
 
     def finish(self, client: FirecrestClient, event: dict[str, Any], context: Context) -> Any:
         """Log the job's output; return its result, or raise what it failed with."""
@@ -247,7 +262,7 @@ class FirecrestSubmitJobOperator(WaitsForQuota, WaitsForJob, BaseOperator):
         from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
         from ..client.errors import AmbiguousError
-        from ._attempts import Submission, attempt_of
+        from ._attempts import Submission, attempt_of, life_began
 
         attempt, first_try = attempt_of(
             context,
@@ -264,8 +279,10 @@ class FirecrestSubmitJobOperator(WaitsForQuota, WaitsForJob, BaseOperator):
             first_try=first_try and self.quota_pauses == 0,
             fence=self.fence,
             store=context.get("task_state_store"),
+            not_before=life_began(context),
             log=self.log,
         )
+        self._submission = submission
         try:
             return submission.run()
         except AmbiguousError as error:
@@ -334,9 +351,9 @@ class FirecrestCancelJobOperator(FirecrestMixin, BaseOperator):
     :param job_id: job id, or a list of them.
     :param system: name of the system; default: the connection's.
     :param firecrest_conn_id: the connection's id.
-    :param timeout: seconds that each job is given to end.
-    :raises AirflowFailException: unknown job, or somebody else's.
-    :raises AirflowException: a job is still not over.
+    :param timeout: seconds that the jobs are given to end, counted from when all of them were told to.
+    :raises AirflowFailException: unknown jobs, or somebody else's; all others were cancelled first.
+    :raises AirflowException: a job is still not over, or could not be cancelled this time.
     """
 
     template_fields: Sequence[str] = ("job_id", "system", "firecrest_conn_id")
@@ -358,23 +375,52 @@ class FirecrestCancelJobOperator(FirecrestMixin, BaseOperator):
         self.timeout = timeout
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Cancel the jobs one after the other."""
-        from ..client.errors import UnavailableError
-        from ..hooks._cancel import cancel_and_verify
+        """Tell all jobs to end, then look after each; what did not work is told at the end, all of it."""
+        from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-        jobs, left = [], []
+        from ..client.errors import (
+            AuthenticationError,
+            ConfigurationError,
+            FirecrestError,
+            UnavailableError,
+        )
+        from ..hooks._cancel import verify_cancelled
+        from ..hooks._errors import is_refusal
+
+        jobs: list[dict[str, Any]] = []
+        problems: list[str] = []
+        told: dict[str, bool] = {}
+        final = True
         with self.firecrest() as client:
-            for job_id in job_ids_of(self.job_id):
-                flow = cancel_and_verify(client.api, job_id, system=self.system, within=self.timeout)
-                done = client.run(flow)
+            ids = list(dict.fromkeys(job_ids_of(self.job_id)))
+            for index, job_id in enumerate(ids, start=1):
+                try:
+                    told[job_id] = client.cancel_job(job_id, system=self.system)
+                except FirecrestError as error:
+                    final = final and is_refusal(error)
+                    problems.append(f"Job {job_id}: {error}")
+                    if isinstance(error, UnavailableError | AuthenticationError | ConfigurationError):
+                        # Repeated for minutes, or not to be cured by repeating: the others would fare alike.
+                        if ids[index:]:
+                            problems.append(f"Not tried after that: {', '.join(ids[index:])}.")
+                        break
+            began = time.monotonic()
+            for job_id, now in told.items():
+                left = max(0.0, self.timeout - (time.monotonic() - began))
+                done = client.run(
+                    verify_cancelled(client.api, job_id, now=now, system=self.system, within=left)
+                )
                 self.log.info("%s", done)
                 state = done.job.state if done.job is not None else None
                 jobs.append({"job_id": job_id, "cancelled": done.now, "state": state})
                 if not done.verified:
-                    left.append(str(done))
-            if left:
-                raise UnavailableError(f"Not everything is over after {self.timeout:.0f} s. {' '.join(left)}")
-            return {"system": self.system or client.system, "jobs": jobs}
+                    final = False
+                    problems.append(f"{done} It was given {self.timeout:.0f} s.")
+            system = self.system or client.system
+        if problems:
+            # A retry is of use while there is one problem that may go away.
+            raise (AirflowFailException if final else AirflowException)(" ".join(problems))
+        return {"system": system, "jobs": jobs}
 
 
 def _names_a_file(script: Any) -> bool:

@@ -38,6 +38,8 @@ class FirecrestJobTrigger(FirecrestTrigger):
     :param cancel_on_kill: cancel the jobs when a user marks the task or clears it. Never when a triggerer
         stops.
     :param keep_on_clear: leave them to the next attempt when a user clears the task.
+    :param marked: a later attempt finds these jobs by their mark and cancels them itself. Only then they are
+        left alone when the task is found to wait still; any others are cancelled at every kill.
     :param carry: plain JSON that comes back in the event. It is logged: no secrets.
     :param leftover: what to remove on the system after such a cancellation, as
         ``client.leftovers.Leftover`` in plain JSON.
@@ -50,6 +52,7 @@ class FirecrestJobTrigger(FirecrestTrigger):
         submitted_at: float | None = None,
         cancel_on_kill: bool = False,
         keep_on_clear: bool = False,
+        marked: bool = False,
         carry: dict[str, Any] | None = None,
         leftover: dict[str, Any] | None = None,
         **common: Any,
@@ -59,6 +62,7 @@ class FirecrestJobTrigger(FirecrestTrigger):
         self.submitted_at = submitted_at
         self.cancel_on_kill = cancel_on_kill
         self.keep_on_clear = keep_on_clear
+        self.marked = marked
         self.carry = carry or {}
         self.leftover = leftover
 
@@ -70,6 +74,7 @@ class FirecrestJobTrigger(FirecrestTrigger):
             "cancel_on_kill": self.cancel_on_kill,
             "carry": self.carry,
             **({"keep_on_clear": True} if self.keep_on_clear else {}),
+            **({"marked": True} if self.marked else {}),
             **({"leftover": self.leftover} if self.leftover else {}),
         }
 
@@ -132,7 +137,7 @@ class FirecrestJobTrigger(FirecrestTrigger):
             self.log.error("Cancelling jobs %s took too long; they may be running.", ", ".join(self.job_ids))
 
     async def _cancel_unless_waited_for(self) -> None:
-        if await is_waited_for(self, after_clear=self.keep_on_clear):
+        if self.marked and await is_waited_for(self, after_clear=self.keep_on_clear):
             self.log.info(
                 "The task still waits for jobs %s, elsewhere or after a clear; they are left alone.",
                 ", ".join(self.job_ids),

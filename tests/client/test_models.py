@@ -240,6 +240,27 @@ def test_tickets_carry_the_urls_and_do_not_show_them() -> None:
     assert "Amz" not in repr(upload) + repr(download) + str(upload) + str(download)
 
 
+def test_tickets_of_older_servers_are_read_too() -> None:
+    """They put the URLs beside the job, and some write names with underscores."""
+    job = body("transfer_upload_s3_multipart")["transferJob"]
+    camel = {"partsUploadUrls": ["u1", "u2"], "completeUploadUrl": "c", "maxPartSize": 8}
+    snake = {"parts_upload_urls": ["u1", "u2"], "complete_upload_url": "c", "max_part_size": 8}
+
+    for directives in (camel, snake):
+        for answer in (
+            {"transferJob": job, **directives},
+            {"transferJob": job, "transferDirectives": directives},
+        ):
+            found = models.UploadTicket.from_v2(answer)
+            assert (found.part_urls, found.complete_url, found.part_size) == (("u1", "u2"), "c", 8)
+    for name in ("downloadUrl", "download_url"):
+        for answer in (
+            {"transferJob": job, name: "d"},
+            {"transferJob": job, "transferDirectives": {name: "d"}},
+        ):
+            assert models.DownloadTicket.from_v2(answer).url == "d"
+
+
 def test_a_zero_byte_upload_has_no_parts() -> None:
     assert models.UploadTicket.from_v2(body("transfer_upload_s3_zero")).part_urls == ()
 

@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_firecrest.client.errors import QuotaError
-from airflow_provider_firecrest.client.staging import TransferCancelledError, atomic_target, sha256_of
+from airflow_provider_firecrest.client.staging import (
+    TransferCancelledError,
+    atomic_target,
+    resumable_target,
+    sha256_of,
+)
 from airflow_provider_firecrest.client.staging.files import Target
 
 
@@ -86,6 +91,18 @@ def test_a_directory_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError), atomic_target(tmp_path / "result"):
         pass
 
+    assert [each.name for each in tmp_path.iterdir()] == ["result"]
+
+
+def test_a_pipe_that_appears_meanwhile_is_never_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "result")
+
+    with pytest.raises(OSError, match="Not a regular file"), atomic_target(tmp_path / "result"):
+        pass
+    with pytest.raises(OSError, match="Not a regular file"), resumable_target(tmp_path / "result", "mark"):
+        pass
+
+    assert (tmp_path / "result").is_fifo()
     assert [each.name for each in tmp_path.iterdir()] == ["result"]
 
 

@@ -170,17 +170,33 @@ def test_overwrite_replaces_what_is_there(
     assert names_in(tmp_path) == ["f"]
 
 
-def test_overwrite_replaces_a_link_and_not_what_it_points_to(
+def test_overwrite_replaces_the_file_that_a_link_points_to(
     client: FirecrestClient, firecrest: FirecrestForTest, tmp_path: Path
 ) -> None:
     source = written(firecrest.directory / "f", 100)
-    (tmp_path / "precious").write_text("precious")
-    (tmp_path / "f").symlink_to("precious")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "real").write_text("old")
+    (tmp_path / "f").symlink_to("data/real")
 
     download(client, source, tmp_path / "f", if_exists="overwrite")
 
-    assert (tmp_path / "precious").read_text() == "precious"
-    assert sha256(tmp_path / "f") == sha256(source)
+    assert (tmp_path / "f").readlink() == Path("data/real")
+    assert sha256(tmp_path / "data" / "real") == sha256(source)
+    assert names_in(tmp_path / "data") == ["real"]
+
+
+@pytest.mark.parametrize("name", ["pipe", "link", "loop"])
+def test_a_pipe_or_a_device_is_never_replaced(
+    name: str, client: FirecrestClient, firecrest: FirecrestForTest, tmp_path: Path
+) -> None:
+    source = written(firecrest.directory / "f", 100)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    (tmp_path / "loop").symlink_to("loop")
+
+    with pytest.raises(InvalidRequestError, match=r"^target_path: .*not a regular file"):
+        plan_download(client, str(source), tmp_path / name, if_exists="overwrite")
+    assert (tmp_path / "pipe").is_fifo()
 
 
 @pytest.mark.parametrize("size", [0, 100, LARGE])

@@ -24,6 +24,7 @@ from airflow_provider_firecrest.client.errors import (
     InvalidRequestError,
     NotFoundError,
     PermissionDeniedError,
+    QuotaError,
     TooLargeError,
     TransferFailedError,
     UnavailableError,
@@ -715,3 +716,75 @@ def test_an_outage_while_proving_is_told_as_one_and_the_file_stays(
         with pytest.raises(UnavailableError):
             upload_direct(hasty, plan)
     assert sha256(firecrest.directory / "f") == sha256(source)
+
+
+NO_TOKEN = {"errorType": "error", "message": "Not allowed."}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (401, NO_TOKEN, UnavailableError),
+        (403, NO_TOKEN, UnavailableError),
+        (404, "<html>Not here</html>", UnavailableError),
+        (200, "<html>Maintenance</html>", UnavailableError),
+        (404, {"errorType": "error", "message": "No such file or directory"}, None),
+    ],
+    ids=["401", "403", "404 page", "200 page", "not there"],
+)
+def test_a_log_that_cannot_be_read_is_no_reason_to_remove_what_arrived(
+    status: int,
+    body: Any,
+    expected: type[FirecrestError] | None,
+    client: FirecrestClient,
+    firecrest: FirecrestForTest,
+    tmp_path: Path,
+) -> None:
+    """The file decides where there is no log; a log that is withheld is asked for again by a retry."""
+    source, target = written(tmp_path / "f", LARGE), firecrest.directory / "f"
+    staged = stage_upload(client, plan_upload(client, source, str(target)))
+    job = over(client, staged)
+    headers = {"content-type": "text/html"} if isinstance(body, str) else {}
+    firecrest.fault("status", path_regex="ops/tail", times=0, status=status, body=body, headers=headers)
+
+    with client_of(firecrest, retry_budget=0.0) as hasty:
+        if expected is None:
+            assert finish_upload(hasty, staged, job).sha256 == sha256(source)
+        else:
+            with pytest.raises(expected, match="log"):
+                finish_upload(hasty, staged, job)
+    assert sha256(target) == sha256(source)
+
+
+def test_without_a_log_the_size_alone_does_not_prove_an_overwritten_file(
+    client: FirecrestClient, firecrest: FirecrestForTest, tmp_path: Path
+) -> None:
+    target = written(firecrest.directory / "f", LARGE)
+    plan = plan_upload(
+        client, written(tmp_path / "f", LARGE), str(target), if_exists="overwrite", verify_checksum=False
+    )
+    staged = stage_upload(client, plan)
+    job = over(client, staged)
+    written(target, LARGE, seed=2)
+    missing = {"errorType": "error", "message": "No such file or directory"}
+    firecrest.fault("status", path_regex="ops/tail", times=0, status=404, body=missing)
+
+    with pytest.raises(IntegrityError):
+        finish_upload(client, staged, job)
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["nothing there before", "a file there before"])
+def test_a_direct_upload_onto_a_full_disk_leaves_no_half_file_behind(
+    there: bool, client: FirecrestClient, firecrest: FirecrestForTest, tmp_path: Path
+) -> None:
+    target = firecrest.directory / "f"
+    if there:
+        target.write_text("old")
+    words = "Remote process failed with exit status:1 and error message:f: No space left on device"
+    full = {"errorType": "error", "message": words}
+    firecrest.fault("status_after_acting", path_regex="ops/upload", times=0, status=500, body=full)
+
+    with pytest.raises(QuotaError):
+        upload(client, written(tmp_path / "f", 1000), target, if_exists="overwrite")
+
+    assert target.exists() == there

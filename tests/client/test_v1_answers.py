@@ -268,6 +268,15 @@ def test_a_limit_on_jobs_is_a_quota(words: str) -> None:
     assert type(task_error(words, what="Submitting", creates=True)) is QuotaError
 
 
+@pytest.mark.parametrize("headers", [{}, {"x-error": "cp failed"}])
+@pytest.mark.parametrize("words", ["cp: error writing 'b': No space left on device", "Disk quota exceeded"])
+def test_a_full_disk_is_a_quota_and_no_machine_that_is_down(words: str, headers: dict[str, str]) -> None:
+    answer = Response(400, headers, json.dumps({"description": "Failed", "error": words}).encode())
+
+    assert type(error_of(Request("POST", "/utilities/copy", Kind.READ), answer)) is QuotaError
+    assert type(task_error(words, what="Staging", creates=False)) is QuotaError
+
+
 def test_the_words_of_a_dict_are_its_message() -> None:
     found = task_error({"msg": "no space", "url": "http://s3/x?Signature=1"}, what="Staging", creates=False)
 

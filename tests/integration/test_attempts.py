@@ -15,7 +15,6 @@ from airflow.providers.common.compat.sdk import AirflowException
 from airflow_provider_firecrest.client import FirecrestClient
 from airflow_provider_firecrest.client.attempts import Attempt, add_fence, marked_name
 from airflow_provider_firecrest.hooks.firecrest import FirecrestHook
-from airflow_provider_firecrest.operators import _attempts
 from tests.fixtures_local import FirecrestForTest
 from tests.integration.conftest import TaskInstance, defer, until
 from tests.integration.test_submit_job import BOTH_WAYS, SLEEPER, run, scheduled, submit

@@ -144,6 +144,29 @@ def test_a_copy_that_differs_fails_and_is_removed(cluster: Cluster) -> None:
     assert not target.exists()
 
 
+@pytest.mark.parametrize("log", ["complains", "is not there"])
+def test_a_copy_that_fails_leaves_no_half_but_a_missing_log_is_no_failure(cluster: Cluster, log: str) -> None:
+    # given a job whose end is told by its log, and what it left at the target
+    source, target = cluster.directory / "a", cluster.directory / "b"
+    source.write_bytes(b"x" * 1000)
+    options = cluster.asks_for_server_job("cp")
+    from airflow_provider_firecrest.client.fileops import finish
+
+    def told(client: object, path: str, system: str) -> str:
+        target.write_bytes(b"x" * 500)
+        return {"complains": "cp: error writing 'b': No space left on device\nUnable to copy files"}.get(
+            log, ""
+        )
+
+    # when
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finish, "read_log", told)
+        with pytest.raises(AirflowException, match="failed"):
+            run("cp", str(source), str(target), **options)
+    # then
+    assert target.exists() == (log == "is not there")
+
+
 def test_a_directory_with_a_file_missing_is_no_copy(cluster: Cluster) -> None:
     source, target = grow(cluster.directory / "tree"), cluster.directory / "store"
     grow(target)

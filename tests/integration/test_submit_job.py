@@ -190,6 +190,14 @@ def test_cancelling_an_unknown_job_fails_without_retry(firecrest: FirecrestForTe
         run_task(lambda: FirecrestCancelJobOperator(task_id="cancel", job_id="999999"))
 
 
+def test_unknown_jobs_keep_none_of_the_others_from_being_cancelled(firecrest: FirecrestForTest) -> None:
+    ids = [run(firecrest, script=SLEEPER, wait_for_completion=False).result["job_id"] for _ in range(2)]
+    given = ["999998", ids[0], "999999", ids[1]]
+    with pytest.raises(AirflowFailException, match=r"Job 999998: .*Job 999999: "):
+        run_task(lambda: FirecrestCancelJobOperator(task_id="cancel", job_id=given))
+    assert all(job["state"].startswith("CANCELLED") for job in scheduled(firecrest))
+
+
 @BOTH_WAYS
 def test_at_the_deadline_the_job_is_cancelled_before_the_task_fails(
     firecrest: FirecrestForTest, deferrable: bool

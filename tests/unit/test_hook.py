@@ -12,10 +12,11 @@ import pytest
 from airflow.sdk import Connection
 
 from airflow_provider_firecrest.client.auth import ApiKey, ClientCredentials, StaticToken, TokenCommand
-from airflow_provider_firecrest.client.errors import ConfigurationError, UnavailableError
+from airflow_provider_firecrest.client.errors import ConfigurationError, InvalidRequestError, UnavailableError
 from airflow_provider_firecrest.get_provider_info import get_provider_info
 from airflow_provider_firecrest.hooks import _clients
 from airflow_provider_firecrest.hooks._settings import FIELDS
+from airflow_provider_firecrest.hooks._task import job_ids_of
 from airflow_provider_firecrest.hooks.firecrest import FirecrestHook, settings_from_connection
 
 EXTRA = {
@@ -265,3 +266,29 @@ class TestLookingUp:
             monkeypatch.delenv("AIRFLOW_CONN_HPC")
             shared.distrust()
             assert await shared.get() is first
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["1,2", ["1", 2], "['1', '2']", '["1", "2"]', " [1, 2]", (1, " 2 "), iter(["1", "2"])],
+    ids=str,
+)
+def test_job_ids_are_taken_as_templates_leave_them(value: Any) -> None:
+    assert job_ids_of(value) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "value", [12.0, "12.0", [12.0], "[12.0]", [True], {"job_id": "12"}, "[1, 2", "[one, two]"], ids=str
+)
+def test_what_is_no_job_id_is_refused_in_one_line(value: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=r"^job_id: .+ (is no job id|cannot be read as a list)"):
+        job_ids_of(value)
+    with pytest.raises(InvalidRequestError, match=r"^job_id: empty"):
+        job_ids_of([] if isinstance(value, list) else None)
+
+
+def test_testing_a_connection_that_does_not_exist_says_so() -> None:
+    works, message = FirecrestHook("nowhere").test_connection()
+    assert not works
+    assert "nowhere" in message
+    assert "\n" not in message

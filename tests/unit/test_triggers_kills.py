@@ -122,8 +122,20 @@ async def test_a_triggerer_that_lost_its_trigger_to_another_one_cancels_nothing(
         return state
 
     monkeypatch.setattr(_kills, "task_state", task_state)
-    await trigger().on_kill()
+    await trigger(marked=True).on_kill()
     assert cancelled == expected
+
+
+async def test_a_job_that_no_later_attempt_would_find_is_cancelled_although_the_task_waits_again(
+    monkeypatch: pytest.MonkeyPatch, cancelled: list[str]
+) -> None:
+    # given a file operation that was cleared, and waits for a new job when the old trigger hears of it
+    async def task_state(trigger: FirecrestJobTrigger) -> str | None:
+        return "deferred"
+
+    monkeypatch.setattr(_kills, "task_state", task_state)
+    await trigger().on_kill()
+    assert cancelled == ["7"]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +149,7 @@ async def test_a_clear_leaves_the_job_to_the_next_attempt_that_will_go_on_with_i
         return state
 
     monkeypatch.setattr(_kills, "task_state", task_state)
-    await trigger(keep_on_clear=True).on_kill()
+    await trigger(keep_on_clear=True, marked=True).on_kill()
     assert cancelled == expected
 
 

@@ -40,6 +40,10 @@ _NO_LOG = 53
 """Slurm's signal for a job whose directory or log cannot be opened."""
 
 
+class _SilentError(TransferFailedError):
+    """The job's logs say neither that it is done nor that it failed: no reason to remove anything."""
+
+
 @dataclass(frozen=True)
 class _Said:
     """What a job left in its logs."""
@@ -66,14 +70,16 @@ def finish_operation(
     operation = started.operation
     job = job or client.get_job(started.job_id, system=operation.system)
     by_script = operation.way == "script"
+    job_failed = True
     try:
         evidence = _own_end(client, started, job) if by_script else _server_end(client, started, job)
+        job_failed = False
         operation = located(client, operation)
         proof = proofs.prove(
             client, operation, evidence=evidence, transfer=started.transfer, by_script=by_script
         )
     except TransferFailedError as error:
-        _remove_remains(client, operation, error)
+        _remove_remains(client, operation, error, job_failed=job_failed)
         raise
     finally:
         tidy_up(client, started)
@@ -132,8 +138,10 @@ def _server_end(client: FirecrestClient, started: StartedOperation, job: Job) ->
 
     settled(ended)
     said = found[0]
-    if done not in said.output or complaint.search(said.error):
+    if complaint.search(said.error):
         raise TransferFailedError(f"{operation} failed. {said.told}", transfer=started.transfer)
+    if done not in said.output:
+        raise _SilentError(f"{operation} failed. {said.told}", transfer=started.transfer)
     return said.told
 
 
@@ -157,12 +165,18 @@ def _read(client: FirecrestClient, started: StartedOperation, job: Job) -> _Said
     return _Said(output, error, told)
 
 
-def _remove_remains(client: FirecrestClient, operation: FileOperation, error: TransferFailedError) -> None:
+def _remove_remains(
+    client: FirecrestClient, operation: FileOperation, error: TransferFailedError, *, job_failed: bool
+) -> None:
     """Remove a file that is not what it must be, when it was not there before: a wrong one is worse than
-    none.
+    none. So is the part that a job leaves that fails, on a full disk, say.
     """
-    wrong = operation.kind == "compress" or (operation.kind == "cp" and isinstance(error, IntegrityError))
-    if not wrong or operation.result_before is not None:
+    # What another job ends before this one begins may be that job's work.
+    partial = job_failed and operation.after_job_id is None
+    wrong = operation.kind == "compress" or (
+        operation.kind == "cp" and (partial or isinstance(error, IntegrityError))
+    )
+    if not wrong or isinstance(error, _SilentError) or operation.result_before is not None:
         return
     there = look(client, operation.result, operation.system)
     if there is None or not there.is_file:

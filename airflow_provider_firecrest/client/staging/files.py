@@ -46,9 +46,10 @@ def atomic_target(final: Path) -> Iterator[Path]:
     shows at once. What was at ``final`` stays untouched until the new content is complete and on disk.
 
     :param final: where the file is wanted; an existing file, or a symbolic link itself, is replaced.
-    :raises OSError: when the directory cannot be written, or ``final`` is a directory.
+    :raises OSError: when the directory cannot be written, or ``final`` is a directory, a device or a pipe.
     """
     final = Path(final)
+    refuse_special(final)
     temporary = final.with_name(_temporary_name(final.name))
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
     try:
@@ -63,6 +64,12 @@ def atomic_target(final: Path) -> Iterator[Path]:
         # The rename itself is only durable with its directory; some network file systems refuse this, and
         # then do it anyway.
         sync(final.parent)
+
+
+def refuse_special(final: Path) -> None:
+    """Raise OSError for a device, a pipe or a socket: a file renamed onto it would destroy it."""
+    if final.exists() and not final.is_symlink() and not final.is_file() and not final.is_dir():
+        raise OSError(errno.EINVAL, "Not a regular file", str(final))
 
 
 def _temporary_name(name: str) -> str:

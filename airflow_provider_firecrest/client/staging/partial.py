@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import FirecrestError, IntegrityError, Retry
-from .files import NAME_MAX, atomic_target, sync
+from .files import NAME_MAX, atomic_target, refuse_special, sync
 
 log = logging.getLogger("airflow_provider_firecrest.staging")
 
@@ -114,6 +114,7 @@ def resumable_target(final: Path, mark: str, *, keep: bool = False, fresh: bool 
     :raises OSError: when the directory cannot be written, or ``final`` is a directory.
     """
     final = Path(final)
+    refuse_special(final)
     remove_stale(final)
     temporary = final.with_name(_partial_name(final.name, mark))
     descriptor = _locked(temporary)

@@ -39,6 +39,7 @@ from .plan import (
     check_if_exists,
     check_remote,
     local_target,
+    replaced_by,
     staged_method,
 )
 
@@ -232,7 +233,7 @@ def finish_download(
     :endpoint: GET .../ops/tail (logs), the presigned URL, GET .../ops/stat, GET .../ops/checksum
     """
     started = time.monotonic()
-    proof.end_of_transfer(client, staged, job, what=f"Staging {staged.source}", success=_DONE)
+    _, said_yes = proof.end_of_transfer(client, staged, job, what=f"Staging {staged.source}", success=_DONE)
     url = staged.url or client.download_url(str(staged.task_id))
     target = Path(staged.target)
     with _written(target, mark, keep=keep, fresh=fresh) as temporary:
@@ -245,7 +246,7 @@ def finish_download(
             got.sha256,
             staged.mtime,
             staged.account,
-            staged.verify_checksum,
+            staged.verify_checksum or not said_yes,
         )
     if staged.task_id is not None:
         _quietly_invalidate(client, staged.task_id)
@@ -322,7 +323,7 @@ def _existing(client: FirecrestClient, plan: DownloadPlan, if_exists: IfExists) 
             " if_exists='overwrite' replaces it, if_exists='skip' accepts the same file."
         )
     if if_exists == "overwrite":
-        return plan
+        return replace(plan, target=replaced_by(plan.target, plan.source))
     if plan.target.is_file() and plan.target.stat().st_size == plan.size:
         ours = staging.sha256_of(plan.target)
         if ours == proof.remote_sha256(client, plan.source, plan.size, plan.system, plan.account):

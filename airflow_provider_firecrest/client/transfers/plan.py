@@ -148,6 +148,19 @@ def local_target(target: str | Path, source: str) -> Path:
     return path
 
 
+def replaced_by(target: Path, source: str) -> Path:
+    """Return the file that a download over an existing target replaces: of a link, what it points to.
+
+    :raises InvalidRequestError: it is no regular file (a rename would put one in a device's or a pipe's
+        place), or cannot be written.
+    """
+    if target.is_symlink():
+        target = local_target(os.path.realpath(target), source)
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        raise InvalidRequestError(f"target_path: {target} is not a regular file; it is not replaced.")
+    return target
+
+
 def staged_method(system: System) -> None:
     """Refuse staging where the site has no object store."""
     if system.transfer_method != "s3":

@@ -20,6 +20,7 @@ from ..errors import (
     FirecrestError,
     IntegrityError,
     NotFoundError,
+    Retry,
     TransferFailedError,
     UnavailableError,
 )
@@ -146,29 +147,30 @@ class Staged(Protocol):
 
 def end_of_transfer(
     client: FirecrestClient, staged: Staged, job: Job | None, *, what: str, success: str
-) -> str:
+) -> tuple[str, bool]:
     """Check what the server says about the end of a staged transfer. Its "yes" proves nothing, its "no" is
-    believed.
+    believed. A log that is not there says neither.
 
     :param client: the client.
     :param staged: the transfer; the server's job or task must be over.
     :param job: the server's job in its final state; None asks for it.
     :param what: the transfer in words, for the error.
     :param success: the line that v2's job writes at a good end.
-    :returns: what the server said, for later errors.
+    :returns: what the server said, for later errors; and whether it said "yes".
     :raises TransferFailedError: it failed.
+    :raises UnavailableError: the job ended well, but its log cannot be read now.
     """
     if staged.task_id is not None:
         task = client.task(staged.task_id)
         if not task.succeeded:
             raise TransferFailedError(f"{what} failed. {_task_evidence(task)}")
-        return _task_evidence(task)
+        return _task_evidence(task), True
     job = job or client.get_job(str(staged.job_id), system=staged.system)
     transfer = staged.transfer
-    output, evidence = job_evidence(client, transfer, job.state) if transfer else ("", "")
-    if not job.succeeded or success not in output:
+    output, evidence = job_evidence(client, transfer, job.state) if transfer else (None, "")
+    if not job.succeeded or (output is not None and success not in output):
         raise TransferFailedError(f"{what} failed. {evidence}", transfer=transfer)
-    return evidence
+    return evidence, output is not None
 
 
 def _task_evidence(task: Task) -> str:
@@ -177,8 +179,8 @@ def _task_evidence(task: Task) -> str:
     return f"{said} It says: {reason}" if reason else said
 
 
-def job_evidence(client: FirecrestClient, transfer: TransferJob, state: str) -> tuple[str, str]:
-    """Return the server's job's output log, and a text with state and logs for an error.
+def job_evidence(client: FirecrestClient, transfer: TransferJob, state: str) -> tuple[str | None, str]:
+    """Return the server's job's output log (None: none is there), and a text with state and logs for errors.
 
     :param client: the client.
     :param transfer: the server's job.
@@ -190,23 +192,35 @@ def job_evidence(client: FirecrestClient, transfer: TransferJob, state: str) -> 
     error = _log(client, transfer.error_log, transfer.system)
     told = f"The server's job {transfer.job_id} ended {state}."
     for name, text in (("log", output), ("error log", error)):
-        told += f"\nIts {name}: {text.strip()[-1500:] or '(empty)'}"
+        told += f"\nIts {name}: {'(not there)' if text is None else text.strip()[-1500:] or '(empty)'}"
     return output, told
 
 
-def _log(client: FirecrestClient, path: str, system: str, *, needed: bool = False) -> str:
+def _log(client: FirecrestClient, path: str, system: str, *, needed: bool = False) -> str | None:
+    """Return the end of a log, or None when there is none."""
     if not path:
-        return ""
+        return None
 
     def look() -> str:
         return client.tail(path, size=8192, system=system)
 
     try:
         return _when_there(look) if needed else look()
+    except NotFoundError:
+        return None
     except FirecrestError as error:
-        if needed and isinstance(error, UnavailableError):
+        if not needed:
+            return f"(cannot be read: {error.message})"
+        if error.retry is Retry.YES:
             raise
-        return f"(cannot be read: {error.message})"
+        # Whatever keeps us from reading it says nothing about the job: to be tried again.
+        raise UnavailableError(
+            f"The log {path} on {system} cannot be read: {error.message}",
+            method=error.method,
+            path=error.path,
+            status=error.status,
+            server_message=error.server_message,
+        ) from None
 
 
 def _checksum_by_job(client: FirecrestClient, path: str, system: str, account: str | None) -> str:
@@ -221,7 +235,7 @@ def _checksum_by_job(client: FirecrestClient, path: str, system: str, account: s
     log = paths.join(directory, name)
     try:
         job = client.wait_for_job(job_id, poll_interval=_LOOK_EVERY, system=system)
-        said = _log(client, log, system, needed=job.succeeded)
+        said = _log(client, log, system, needed=job.succeeded) or ""
     except BaseException:
         _quietly_cancel(client, job_id, system)
         raise

@@ -15,14 +15,18 @@ from typing import TYPE_CHECKING
 
 from .. import paths, staging
 from ..errors import (
+    AmbiguousError,
+    AuthenticationError,
     ConflictError,
     FirecrestError,
     IntegrityError,
     InvalidRequestError,
     NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
     RequestTimeoutError,
+    TooLargeError,
     TransferFailedError,
-    UnavailableError,
 )
 from ..models import FileStat, Job, System, TransferJob
 from ..sync_client import FirecrestClient
@@ -46,6 +50,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 
+# What the server answers before it writes.
+_NOT_ACTED = (
+    AuthenticationError,
+    PermissionDeniedError,
+    NotFoundError,
+    ConflictError,
+    TooLargeError,
+    RateLimitError,
+)
 _DONE = "File was successfully downloaded"
 
 
@@ -107,10 +120,10 @@ def upload_direct(client: FirecrestClient, plan: UploadPlan) -> TransferResult:
     sha256 = hashlib.sha256(content).hexdigest()
     try:
         client.upload(paths.parent(plan.target), paths.basename(plan.target), content, system=plan.system)
-    except UnavailableError as error:
-        # After a timeout there may be a half of it, which the next attempt would take for somebody's file.
-        may_have_acted = isinstance(error, RequestTimeoutError) or error.status is not None
-        if may_have_acted and not plan.replaces:
+    except FirecrestError as error:
+        # After a timeout, or on a full disk, there may be a half of it, which the next attempt would take for
+        # somebody's file.
+        if _may_have_acted(error) and not plan.replaces:
             _quietly_remove(client, plan.target, plan.system)
         raise
     _prove(client, plan.target, plan.size, sha256, plan.system, plan.account, plan.verify_checksum)
@@ -137,13 +150,16 @@ def finish_upload(client: FirecrestClient, staged: StagedUpload, job: Job | None
     :endpoint: GET .../ops/tail (logs), GET .../ops/stat, GET .../ops/checksum
     """
     started = time.monotonic()
+    if staged.task_id is None:
+        job = job or client.get_job(str(staged.job_id), system=staged.system)
     try:
-        evidence = proof.end_of_transfer(
+        evidence, said_yes = proof.end_of_transfer(
             client, staged, job, what=f"Uploading {staged.source} to {staged.target}", success=_DONE
         )
     except TransferFailedError:
         # A job that was ended in the middle leaves a half; what was there before is left alone.
-        if not staged.replaces:
+        failed = job is None or not job.succeeded
+        if not staged.replaces and (failed or _is_wrong(client, staged)):
             _quietly_remove(client, staged.target, staged.system)
         raise
     _prove(
@@ -153,7 +169,8 @@ def finish_upload(client: FirecrestClient, staged: StagedUpload, job: Job | None
         staged.sha256,
         staged.system,
         staged.account,
-        staged.verify_checksum,
+        # Without the job's word, a file of the same size may be the one that was there before.
+        staged.verify_checksum or not said_yes,
         evidence=evidence,
         transfer=staged.transfer,
     )
@@ -267,6 +284,24 @@ def _prove(
         except FirecrestError as failure:
             error.message += f" It could not be removed: {failure.message}"
         raise
+
+
+def _may_have_acted(error: FirecrestError) -> bool:
+    if isinstance(error, _NOT_ACTED):
+        return False
+    return isinstance(error, RequestTimeoutError | AmbiguousError) or error.status is not None
+
+
+def _is_wrong(client: FirecrestClient, staged: StagedUpload) -> bool:
+    """Whether what is there is known to differ; what cannot be looked at is not."""
+    try:
+        if client.stat(staged.target, system=staged.system).size != staged.size:
+            return True
+        found = proof.remote_sha256(client, staged.target, staged.size, staged.system, staged.account)
+    except FirecrestError as error:
+        logger.info("What is at %s cannot be compared: %s", staged.target, error.message)
+        return False
+    return found != staged.sha256
 
 
 def _quietly_remove(client: FirecrestClient, target: str, system: str) -> None:

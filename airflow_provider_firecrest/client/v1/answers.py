@@ -63,9 +63,10 @@ _LOST = re.compile(
     re.IGNORECASE,
 )
 _QUOTA = re.compile(
-    r"\bQOS(?:Max|Grp|Min)\w*|\bAssoc(?:Max|Grp)\w*|MaxSubmitJob|accounting/QOS policy|Disk quota exceeded",
+    r"\bQOS(?:Max|Grp|Min)\w*|\bAssoc(?:Max|Grp)\w*|MaxSubmitJob|accounting/QOS policy",
     re.IGNORECASE,
 )
+_FULL = re.compile(r"Disk quota exceeded|No space left on device", re.IGNORECASE)
 _DENIED = re.compile(r"permission denied|not permitted|does not have permission", re.IGNORECASE)
 _SSH = re.compile(r"Authentication failed|timed out|Connection reset|transport shut down|SSH", re.IGNORECASE)
 
@@ -128,6 +129,8 @@ def task_error(data: Any, *, what: str, creates: bool) -> FirecrestError:
         return AmbiguousError(f"{what}: Slurm was down for a while, and the job may be there.", **details)
     if _QUOTA.search(words):
         return QuotaError(f"{what}: a limit of the scheduler is reached.", **details)
+    if _FULL.search(words):
+        return QuotaError(f"{what}: there is no space left.", **details)
     if _DENIED.search(words):
         return PermissionDeniedError(f"{what}: not permitted.", **details)
     if creates and not _is_refusal(words):
@@ -164,6 +167,9 @@ def _server_error(request: Request, details: dict[str, Any]) -> FirecrestError:
 def _bad_request(request: Request, response: Response, words: str, details: dict[str, Any]) -> FirecrestError:
     if _TASK_SERVICE_DOWN.search(words):
         return UnavailableError("FirecREST's task service is down.", **details)
+    if _FULL.search(words):
+        # In the same answer as that of a machine that is down.
+        return QuotaError("There is no space left for it.", **details)
     if any(header in response.headers for header in _NO_MACHINE):
         return InvalidRequestError("FirecREST has no machine of that name; systems() lists them.", **details)
     for header, cls in _HEADERS:
