@@ -4,6 +4,8 @@ AIRFLOW_VERSION ?= $(shell sed -n 's/^apache-airflow==//p' constraints.txt)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Most tests wait for a server or a job most of the time. (5: pytest found no test that ARGS asks for.)
+JOBS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast faults lint types docs bench constraints clean
@@ -12,17 +14,18 @@ help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Options: PYTHON=python3.12 (which Python makes .venv), KEEP=1 (make demo: leave it running),"
 	@echo "         API=1 (make demo: over FirecREST v1),"
-	@echo "         ARGS='-k upload' (make test, test-fast: passed on to pytest),"
+	@echo "         ARGS='-k upload' (make test, test-fast: passed on to pytest), JOBS=1 (tests one after another),"
 	@echo "         ARGS='--runs 10 --api 2 --seed 7' (make faults; --help tells more)"
 
 demo: $(STAMP) ## Local FirecREST + real Airflow + the example DAG, start to finish
 	KEEP='$(KEEP)' API='$(API)' $(BIN)/python -m airflow_provider_firecrest.local.demo
 
 test: $(STAMP) ## All tests, a real Airflow end to end included
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -m 'not e2e' -n $(JOBS) --dist loadfile $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/python -m pytest -m e2e $(ARGS) || [ $$? -eq 5 ]
 
 test-fast: $(STAMP) ## All tests but those that need a running Airflow
-	$(BIN)/python -m pytest -m 'not e2e' $(ARGS)
+	$(BIN)/python -m pytest -m 'not e2e' -n $(JOBS) --dist loadfile $(ARGS)
 
 faults: $(STAMP) ## A thousand jobs under lost answers, crashes and outages; a table of what went wrong
 	$(BIN)/python -m tests.faults $(ARGS)
