@@ -6,8 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_firecrest import _compat
+from airflow_provider_firecrest.operators.jobs import FirecrestSubmitJobOperator
 from airflow_provider_firecrest.triggers import _kills, jobs
 from airflow_provider_firecrest.triggers.jobs import FirecrestJobTrigger
 
@@ -138,6 +140,16 @@ async def test_a_job_that_no_later_attempt_would_find_is_cancelled_although_the_
     assert cancelled == ["7"]
 
 
+@pytest.mark.parametrize(("reattach", "marked"), [("retry", True), ("always", True), ("never", False)])
+def test_the_submit_operator_says_whether_a_later_attempt_finds_its_job(reattach: Any, marked: bool) -> None:
+    task = FirecrestSubmitJobOperator(task_id="t", script="#!/bin/bash\ntrue\n", reattach=reattach)
+    note = {"job_id": "7", "system": "daint", "submitted_at": 1000.5}
+    with pytest.raises(TaskDeferred) as deferral:
+        task.wait_in_triggerer(note, {})  # type: ignore[typeddict-item]
+    again = FirecrestJobTrigger(**deferral.value.trigger.serialize()[1])
+    assert again.marked is marked
+
+
 @pytest.mark.parametrize(
     ("state", "expected"),
     [("failed", ["7"]), ("success", ["7"]), (None, []), ("queued", []), ("running", []), ("deferred", [])],
@@ -167,7 +179,7 @@ async def test_a_kill_is_finished_although_the_triggerer_cancels_it_again_and_ag
     monkeypatch.setattr(_kills, "task_state", task_state)
 
     # when Airflow cancels the trigger at each heartbeat
-    killing = asyncio.create_task(trigger().on_kill())
+    killing = asyncio.create_task(trigger(marked=True).on_kill())
     await asked.wait()
     for _ in range(3):
         killing.cancel("__airflow_user_action__")
