@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -45,7 +46,8 @@ class FirecrestForTest:
 
     ``directory`` is the test's own directory on the cluster's scratch, ``first_request`` the number of the
     last request before the test, ``began`` when it began, ``generation`` the API that the test's connection
-    leads to. Everything else is the server's (`LocalFirecrest`).
+    leads to, ``staged_before`` what earlier tests left in the object store. Everything else is the server's
+    (`LocalFirecrest`).
     """
 
     server: LocalFirecrest
@@ -53,6 +55,7 @@ class FirecrestForTest:
     first_request: int
     generation: int = 2
     began: float = field(default_factory=time.time)
+    staged_before: frozenset[str] = frozenset()
 
     @property
     def conn_json(self) -> str:
@@ -75,6 +78,17 @@ class FirecrestForTest:
     def new_jobs(self) -> list[dict[str, Any]]:
         """The scheduler's own list, restricted to the jobs submitted since the test began."""
         return [job for job in self.server.jobs() if job["submit_time"] >= self.began]
+
+    def new_uploads(self) -> list[dict[str, Any]]:
+        """The uploads that were begun since the test began and are still open."""
+        return [each for each in self.server.objects()["uploads"] if each["key"] not in self.staged_before]
+
+    def lose_new_objects(self) -> None:
+        """Remove what was staged since the test began."""
+        for each in self.server.objects()["objects"]:
+            if each["key"] not in self.staged_before:
+                key = quote(each["key"], safe="")
+                self.server.control("DELETE", f"objects?bucket={each['bucket']}&key={key}")
 
     def requests(self) -> list[dict[str, Any]]:
         """The requests the server answered since the test began."""
@@ -103,7 +117,11 @@ def firecrest(firecrest_server: LocalFirecrest, request: pytest.FixtureRequest) 
     firecrest_server.clear_faults()
     seen = firecrest_server.requests()
     last = seen[-1]["number"] if seen else 0
-    ours = FirecrestForTest(firecrest_server, directory, last, getattr(request, "param", 2))
+    store = firecrest_server.objects()
+    staged = frozenset(each["key"] for each in (*store["objects"], *store["uploads"]))
+    ours = FirecrestForTest(
+        firecrest_server, directory, last, getattr(request, "param", 2), staged_before=staged
+    )
     yield ours
     firecrest_server.clear_faults()
     end_jobs(ours)

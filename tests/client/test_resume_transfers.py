@@ -105,7 +105,7 @@ class TestAnUpload:
         assert puts(firecrest) == PARTS
         assert states(firecrest) == ["COMPLETED"]
         assert sha256(firecrest.directory / "data.bin") == sha256(source)
-        assert firecrest.objects()["uploads"] == []
+        assert firecrest.new_uploads() == []
 
     def test_that_nobody_comes_back_for_leaves_no_job(
         self, client: FirecrestClient, firecrest: FirecrestForTest, source: Path
@@ -310,8 +310,7 @@ class TestADownload:
         plan = plan_download(client, str(there), tmp_path / "data.bin")
         staged = stage_download(client, plan)
         over(client, staged)
-        for each in firecrest.objects()["objects"]:
-            firecrest.control("DELETE", f"objects?bucket={each['bucket']}&key={each['key']}")
+        firecrest.lose_new_objects()
 
         with pytest.raises(TransferFailedError, match="cannot be had from the object store"):
             finish_download(client, staged, mark="task", keep=True)

@@ -152,7 +152,7 @@ class TestAnUpload:
 
         assert upload.puts() == PARTS
         assert (upload.begun(), upload.states()) == (1, ["COMPLETED"])
-        assert firecrest.objects()["uploads"] == []
+        assert firecrest.new_uploads() == []
         assert upload.nothing_is_left()
 
     @pytest.mark.parametrize("firecrest", [1], indirect=True, ids=["v1"])
@@ -340,8 +340,7 @@ class TestADownload:
     ) -> None:
         download = Transfer(firecrest, tmp_path, "Download")
         download.die(lane, "in_execute_complete")
-        for each in firecrest.objects()["objects"]:
-            firecrest.control("DELETE", f"objects?bucket={each['bucket']}&key={each['key']}")
+        firecrest.lose_new_objects()
 
         download.live(lane)
 
