@@ -445,7 +445,7 @@ def test_a_store_that_fails_leaves_nothing_behind(
         run_task(lambda: upload(source, there))
     firecrest.clear_faults()
     assert not there.exists()
-    assert [job for job in firecrest.jobs() if job["state"] in ("PENDING", "RUNNING")] == []
+    assert [job for job in firecrest.new_jobs() if job["state"] in ("PENDING", "RUNNING")] == []
     nothing_left(firecrest, here, scratch)
 
 
