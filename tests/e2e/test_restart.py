@@ -22,7 +22,8 @@ def test_a_killed_and_restarted_triggerer_goes_on_waiting_for_the_same_job(
     run_id = airflow.trigger_dag(DAG_ID, {"workspace": str(workspace)})
     airflow.wait_task(DAG_ID, run_id, "submit", states=frozenset({"deferred"}))
     job_id = str(airflow.xcom(DAG_ID, run_id, "submit", key="firecrest_job")["job_id"])
-    wait_for_log(airflow, DAG_ID, run_id, "submit", f"Job {job_id} (long-deferrable): RUNNING")
+    name = next(str(job["name"]) for job in cluster.jobs() if job["id"] == job_id)
+    wait_for_log(airflow, DAG_ID, run_id, "submit", f"Job {job_id} ({name}): RUNNING")
 
     # when the triggerer dies without a word and comes back
     airflow.kill_component("triggerer")
