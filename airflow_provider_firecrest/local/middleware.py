@@ -77,7 +77,8 @@ class Observer:
             await self._exchange(scope, receive, observed_send, send)
         finally:
             elapsed = (time.perf_counter() - clock) * 1000
-            self._log.add(scope["method"], scope["path"], status[0], began, elapsed)
+            query = scope["query_string"]
+            self._log.add(scope["method"], scope["path"], status[0], began, elapsed, query)
 
     async def _exchange(self, scope: Scope, receive: Receive, send: Send, server_send: Send) -> None:
         fault = self._faults.take(EXCHANGE_ACTIONS + WIRE_ACTIONS, scope["method"], scope["path"])

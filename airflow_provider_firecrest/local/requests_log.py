@@ -1,19 +1,26 @@
 """The last requests the server answered, for tests that count polls.
 
-Knows: method, path, status, times. Must not know: bodies, headers, query strings (they hold signatures).
+Knows: method, path, status, times, part numbers. Must not know: bodies, headers, the rest of query strings
+(they hold signatures).
 """
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import deque
 from dataclasses import asdict, dataclass
 from typing import Any
 
+_PART = re.compile(rb"(?:^|&)partNumber=(\d{1,5})(?:&|$)")
+
 
 @dataclass(frozen=True)
 class RequestRecord:
-    """One request; ``time`` in seconds since the epoch, ``status`` None when no answer was sent."""
+    """One request; ``time`` in seconds since the epoch, ``status`` None when no answer was sent.
+
+    ``part`` is the number of the part that the request carries to the object store.
+    """
 
     number: int
     method: str
@@ -21,6 +28,7 @@ class RequestRecord:
     status: int | None
     time: float
     elapsed_ms: float
+    part: int | None = None
 
 
 class RequestLog:
@@ -35,11 +43,17 @@ class RequestLog:
         self._count = 0
         self._lock = threading.Lock()
 
-    def add(self, method: str, path: str, status: int | None, time: float, elapsed_ms: float) -> None:
+    def add(
+        self, method: str, path: str, status: int | None, time: float, elapsed_ms: float, query: bytes = b""
+    ) -> None:
         """Remember one request."""
+        part = _PART.search(query)
         with self._lock:
             self._count += 1
-            self._records.append(RequestRecord(self._count, method, path, status, time, round(elapsed_ms, 2)))
+            record = RequestRecord(
+                self._count, method, path, status, time, round(elapsed_ms, 2), int(part[1]) if part else None
+            )
+            self._records.append(record)
 
     def since(self, number: int = 0) -> list[dict[str, Any]]:
         """The remembered requests after the one numbered ``number``, oldest first."""
