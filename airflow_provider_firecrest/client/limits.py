@@ -5,14 +5,6 @@ from __future__ import annotations
 DEFAULT_MAX_OPS_FILE_SIZE = 5 * 1024 * 1024
 """Bytes: `max_ops_file_size` when a server does not publish its own."""
 
-OPS_DOWNLOAD_FRACTION = (3, 4)
-"""`ops/download` carries less than it says: the file passes base64 (4/3) through a buffer of
-`max_ops_file_size`.
-"""
-
-VIEW_FRACTION = (1, 2)
-"""`ops/view` reads twice `size` through the same buffer."""
-
 MIN_TOKEN_LIFE = 30
 """Seconds: tokens with less than this left are refused (401)."""
 
@@ -21,10 +13,6 @@ TOKEN_MARGIN = 90
 
 COMMAND_TIMEOUT = 5
 """Seconds a direct (ops) call may take on the server before it answers 408."""
-
-S3_MAX_PARTS = 10_000
-S3_MAX_PART_SIZE = 5 * 1024**3
-"""Bytes in one PUT."""
 
 JOB_VISIBLE_WITHIN = 60.0
 """Seconds after a submit during which a job may be missing from every answer."""
@@ -36,7 +24,8 @@ MAX_JOB_NAME = 235
 def ops_download_limit(max_ops_file_size: int) -> int:
     """Return the largest file, in bytes, that `ops/download` carries for a published `max_ops_file_size`.
 
-    Base64 of the file, with its padding, must stay below the limit: 3,932,157 bytes for 5 MiB.
+    The file passes a buffer of that size as base64, which with its padding must stay below it: 3,932,157
+    bytes for 5 MiB.
     """
     groups = (max_ops_file_size - 1) // 4
     return max(groups * 3, 0)
@@ -45,8 +34,3 @@ def ops_download_limit(max_ops_file_size: int) -> int:
 def direct_download_limit(generation: int, max_ops_file_size: int) -> int:
     """Return the largest file, in bytes, that a direct download carries: v1 keeps its word, v2 does not."""
     return ops_download_limit(max_ops_file_size) if generation == 2 else max_ops_file_size
-
-
-def view_size_limit(max_ops_file_size: int) -> int:
-    """Return the largest `size`, in bytes, that `ops/view` accepts on any file."""
-    return max_ops_file_size // 2 - 1

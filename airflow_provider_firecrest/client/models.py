@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import states
+from .limits import DEFAULT_MAX_OPS_FILE_SIZE
 
 # PBS has one letter for "finished", however it went; the exit code tells (Slurm sends whole words).
 _PBS_FINISHED = ("F", "X")
@@ -355,7 +356,7 @@ class System:
     scheduler_version: str | None = None
     file_systems: tuple[FileSystem, ...] = ()
     health: tuple[ServiceHealth, ...] = ()
-    max_ops_file_size: int = 5 * 1024 * 1024
+    max_ops_file_size: int = DEFAULT_MAX_OPS_FILE_SIZE
     transfer_method: str | None = None
     max_part_size: int | None = None
     needs_transfer_account: bool = False
@@ -392,7 +393,7 @@ class System:
                 )
                 for each in row.get("servicesHealth") or ()
             ),
-            max_ops_file_size=_int(limit) or 5 * 1024 * 1024,
+            max_ops_file_size=_int(limit) or DEFAULT_MAX_OPS_FILE_SIZE,
             transfer_method=_str(transfer.get("serviceType")),
             max_part_size=_int((transfer.get("multipart") or {}).get("max_part_size")),
             needs_transfer_account=any("{account}" in str(line) for line in directives),

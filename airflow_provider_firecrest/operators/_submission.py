@@ -16,10 +16,6 @@ from ..client.errors import ConfigurationError, InvalidRequestError
 if TYPE_CHECKING:
     from ..client import FirecrestClient
 
-ADOPT_WITHIN = 60.0
-"""Seconds in which a job whose submit was not answered must show up."""
-
-_WINDOW = "1h"
 _ARRAY = re.compile(r"\d+(-\d+(:\d+)?)?(,\d+(-\d+(:\d+)?)?)*(%\d+)?")
 _NAME_UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]+")
 

@@ -17,7 +17,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +32,6 @@ STALE_AFTER = 7 * 86_400.0
 _RECORD = ".map"
 _LOOKS = 5
 
-Spans = Sequence[tuple[int, int]]
-"""Parts of a file, each from a first byte to one behind the last, in order."""
-
 
 @dataclass(frozen=True)
 class Holding:
@@ -42,7 +39,7 @@ class Holding:
 
     :ivar etag: the object's ETag as the store sent it, quotes included; a strong one.
     :ivar size: of the whole object.
-    :ivar spans: what is there.
+    :ivar spans: what is there: from a first byte to one behind the last, in order.
     """
 
     etag: str
