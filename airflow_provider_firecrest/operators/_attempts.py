@@ -31,7 +31,7 @@ from ..client.attempts import (
 )
 from ..client.errors import AmbiguousError, FirecrestError, NotFoundError, UnavailableError
 from ..client.models import Job
-from ..hooks._cancel import cancel_and_verify
+from ..client.waiting.cancel import cancel_and_verify
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -150,7 +150,7 @@ class WaitsForJob(FirecrestMixin):
         a failure is logged, because the task fails for ``reason``.
         """
         from ..client import FirecrestError
-        from ..hooks._cancel import cancel_and_verify
+        from ..client.waiting.cancel import cancel_and_verify
 
         self._running = None
         self.log.info("Cancelling job %s: %s.", note["job_id"], reason)

@@ -132,8 +132,8 @@ class MovesDirectories(WaitsForTransfer):
 
     def _finish_directory(self, client: FirecrestClient, event: dict[str, Any], context: Context) -> Any:
         """Take the next step, now that what was waited for is over."""
+        from ..client.job_json import job_from_dict
         from ..client.transfers.directory import go_on
-        from ..triggers._watch import job_from_dict
 
         note = event["carry"]
         self._store = context.get("task_state_store")

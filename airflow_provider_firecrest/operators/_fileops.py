@@ -95,7 +95,7 @@ class FileOperator(WaitsForJob, BaseOperator):
         from airflow.providers.common.compat.sdk import AirflowException
 
         from ..client.fileops import StartedOperation, cancel_operation, failed_first, finish_operation
-        from ..triggers._watch import job_from_dict
+        from ..client.job_json import job_from_dict
 
         note = event["carry"]
         started = StartedOperation.from_dict(note["file_operation"])
@@ -152,7 +152,7 @@ class FileOperator(WaitsForJob, BaseOperator):
     ) -> dict[str, Any]:
         from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
-        from ..triggers._watch import job_from_dict
+        from ..client.job_json import job_from_dict
         from ._waiting import wait_for_jobs
 
         self._running = note

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..client import script
+from ..client.job_json import few_elements
 from ..client.models import Job
-from ..triggers._watch import few_elements
 
 if TYPE_CHECKING:
     from ..client import FirecrestClient

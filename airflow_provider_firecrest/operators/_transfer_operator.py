@@ -121,7 +121,7 @@ class TransferOperator(ResumesTransfers, BaseOperator):
         """Prove the transfer, now that what it waited for is over."""
         from airflow.providers.common.compat.sdk import AirflowException
 
-        from ..triggers._watch import job_from_dict
+        from ..client.job_json import job_from_dict
 
         note = event["carry"]
         if event["status"] != "done":

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from ..client import FirecrestClient
-    from ..triggers._polling import Patience
-    from ..triggers._task_watch import TaskWatch
+    from ..client.waiting.patience import Patience
+    from ..client.waiting.task_watch import TaskWatch
 
 STUCK_AFTER = 3600.0
 """Seconds without a change after which a task of FirecREST v1 counts as hanging. At 5 GiB for one file, a
@@ -147,8 +147,8 @@ def wait_for_tasks(
     :returns: what ``FirecrestTaskTrigger`` would have put into its event.
     """
     from ..client.errors import FirecrestError
-    from ..triggers._polling import Patience
-    from ..triggers._task_watch import TaskWatch
+    from ..client.waiting.patience import Patience
+    from ..client.waiting.task_watch import TaskWatch
 
     watch = TaskWatch(task_ids, stuck_after=stuck_after)
     try:
@@ -162,7 +162,7 @@ def _follow(
     client: FirecrestClient, watch: TaskWatch, patience: Patience, log: Any, sleep: Callable[[float], None]
 ) -> tuple[str, str | None]:
     from ..client.errors import FirecrestError
-    from ..triggers._task_watch import tasks_flow
+    from ..client.waiting.task_watch import tasks_flow
 
     while True:
         try:
@@ -191,7 +191,7 @@ def _remove(client: FirecrestClient, leftover: dict[str, Any]) -> None:
 
 def _clear_up(client: FirecrestClient, note: dict[str, Any]) -> None:
     """Cancel, and remove what the job wrote into once it has ended: before, it would write on."""
-    from ..hooks._cancel import cancel_and_verify
+    from ..client.waiting.cancel import cancel_and_verify
 
     leftover = note.get("leftover")
     try:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..client.errors import FirecrestError
-from ..triggers._polling import Patience
-from ..triggers._watch import JobWatch
+from ..client.waiting.job_watch import JobWatch
+from ..client.waiting.patience import Patience
 
 if TYPE_CHECKING:
     from ..client import FirecrestClient

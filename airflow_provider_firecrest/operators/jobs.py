@@ -204,7 +204,7 @@ class FirecrestSubmitJobOperator(WaitsForQuota, WaitsForJob, BaseOperator):
         """Log the job's output; return its result, or raise what it failed with."""
         from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-        from ..triggers._watch import job_from_dict
+        from ..client.job_json import job_from_dict
         from ._results import failure_text, job_result, log_output
 
         note = event["carry"]
@@ -384,7 +384,7 @@ class FirecrestCancelJobOperator(FirecrestMixin, BaseOperator):
             FirecrestError,
             UnavailableError,
         )
-        from ..hooks._cancel import verify_cancelled
+        from ..client.waiting.cancel import verify_cancelled
         from ..hooks._errors import is_refusal
 
         jobs: list[dict[str, Any]] = []

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from ..client import FirecrestClient
     from ..client.errors import FirecrestError
+    from ..client.waiting.patience import Patience
     from ..triggers._base import FirecrestTrigger
-    from ..triggers._polling import Patience
 
 _REFUSED_KEY = "firecrest_refused"
 
@@ -51,7 +51,7 @@ class FirecrestSensor(FirecrestMixin, BaseSensorOperator):
         an outage counts as "not yet". A refusal does so only when there has been an answer before.
         """
         from ..client.errors import FirecrestError
-        from ..triggers._polling import Patience, is_outage
+        from ..client.waiting.patience import Patience, is_outage
 
         with self.firecrest() as client:
             try:
@@ -74,7 +74,7 @@ class FirecrestSensor(FirecrestMixin, BaseSensorOperator):
         that a refusal is news; where Airflow has a store for the task (3.3), since when is kept there.
         """
         from ..client.errors import AuthenticationError, PermissionDeniedError
-        from ..triggers._polling import REFUSALS_TOLERATED
+        from ..client.waiting.patience import REFUSALS_TOLERATED
 
         refused = isinstance(error, AuthenticationError | PermissionDeniedError)
         if not refused or self.mode != "reschedule" or not _was_rescheduled(context):

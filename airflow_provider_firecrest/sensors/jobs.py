@@ -74,7 +74,7 @@ class FirecrestJobSensor(FirecrestSensor):
         """Return the jobs of an event, or fail for those that failed or got lost."""
         from airflow.providers.common.compat.sdk import AirflowFailException
 
-        from ..triggers._watch import job_from_dict
+        from ..client.job_json import job_from_dict
 
         jobs = [job_from_dict(each) for each in event["jobs"]]
         self._refuse_failures(jobs)

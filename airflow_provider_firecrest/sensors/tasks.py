@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..client import FirecrestClient
-    from ..triggers._task_watch import Seen, TaskWatch
+    from ..client.waiting.task_watch import Seen, TaskWatch
     from ..triggers.tasks import FirecrestTaskTrigger
 
 
@@ -51,7 +51,7 @@ class FirecrestTaskSensor(FirecrestSensor):
         """Ask for all tasks that are not over."""
         from airflow.providers.common.compat.sdk import AirflowFailException, PokeReturnValue
 
-        from ..triggers._task_watch import TaskWatch, tasks_flow
+        from ..client.waiting.task_watch import TaskWatch, tasks_flow
 
         # Each poke of a rescheduled sensor is a new process: it cannot know how long a task has been unknown.
         watch = self._watch = self._watch or TaskWatch(self._ids(), patient=not self.reschedule)
@@ -77,7 +77,7 @@ class FirecrestTaskSensor(FirecrestSensor):
         """Return the tasks of an event, or fail for those that failed or cannot be followed."""
         from airflow.providers.common.compat.sdk import AirflowFailException
 
-        from ..triggers._task_watch import seen_from_dict
+        from ..client.waiting.task_watch import seen_from_dict
 
         seen = [seen_from_dict(each) for each in event["tasks"]]
         self._refuse_failures(each for each in seen if each.is_over and not each.succeeded)

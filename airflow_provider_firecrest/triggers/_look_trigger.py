@@ -7,10 +7,10 @@ from typing import Any
 
 from ..client.errors import AuthenticationError, FirecrestError
 from ..client.flow import Flow
+from ..client.waiting.patience import Patience, jittered
 from ..hooks._clients import SharedClient, shared_client
 from ._base import FirecrestTrigger
 from ._looks import Look
-from ._polling import Patience, jittered
 
 
 class LookTrigger(FirecrestTrigger):

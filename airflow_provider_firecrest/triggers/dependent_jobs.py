@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from ._watch import job_from_dict
+from ..client.job_json import job_from_dict
 from .jobs import FirecrestJobTrigger
 
 

@@ -1,7 +1,7 @@
 """Waits in the triggerer until Slurm jobs are over.
 
 Knows how one task waits; the question itself is shared with all others (``poller``), and what an answer
-means stands in ``_watch`` and ``_polling``.
+means stands in ``client.waiting``.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 
 from .._compat import left_deferred, triggers_hear_kills
 from ..client.errors import FirecrestError
+from ..client.waiting.job_watch import JobWatch
+from ..client.waiting.patience import Patience
 from ._base import FirecrestTrigger
 from ._kills import is_waited_for, undisturbed
 from ._leftovers import remove_leftover_of
-from ._polling import Patience
-from ._watch import JobWatch
 from .poller import first_pause, subscribe
 
 _KILL_TIMEOUT = 25.0
@@ -154,7 +154,7 @@ class FirecrestJobTrigger(FirecrestTrigger):
 
     async def _cancel(self) -> None:
         from ..client import AsyncFirecrestClient
-        from ..hooks._cancel import cancel_and_verify
+        from ..client.waiting.cancel import cancel_and_verify
         from ..hooks._clients import known_settings, resolve
 
         settings = known_settings(self.firecrest_conn_id) or await resolve(self.firecrest_conn_id)

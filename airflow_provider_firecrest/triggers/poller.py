@@ -4,7 +4,7 @@ All tasks of a triggerer that wait for jobs on the same (event loop, connection,
 :class:`JobPoller`. Two commands on the login node answer for one job as for a thousand; a question per task
 would get the whole site banned.
 
-Knows who waits for which ids. Must not know what an answer means to them (``_watch``, ``_polling``) or to
+Knows who waits for which ids. Must not know what an answer means to them (``client.waiting``) or to
 Airflow.
 """
 
@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from ..client.errors import AuthenticationError, FirecrestError
+from ..client.waiting.patience import jittered
 from ..hooks import _clients
-from ._polling import jittered
 
 if TYPE_CHECKING:
     from ..client.models import Job

@@ -1,6 +1,6 @@
 """Waits in the triggerer until FirecREST v1's tasks are over.
 
-Knows how one Airflow task waits; what an answer means stands in ``_task_watch``. Not shared like the
+Knows how one Airflow task waits; what an answer means stands in ``client.waiting``. Not shared like the
 questions about jobs: a look at a task costs the login node nothing.
 """
 
@@ -12,12 +12,12 @@ from typing import Any
 
 from .._compat import left_deferred, triggers_hear_kills
 from ..client.errors import AuthenticationError, ConfigurationError, FirecrestError
+from ..client.waiting.patience import Patience, jittered
+from ..client.waiting.task_watch import TaskAnswer, TaskWatch, tasks_flow
 from ..hooks._clients import SharedClient, shared_client
 from ._base import FirecrestTrigger
 from ._kills import is_waited_for, undisturbed
 from ._leftovers import remove_leftover_of
-from ._polling import Patience, jittered
-from ._task_watch import TaskAnswer, TaskWatch, tasks_flow
 
 _KILL_TIMEOUT = 25.0
 """Seconds the clearing up gets; the triggerer allows ``on_kill`` 30 by default."""

@@ -21,7 +21,7 @@ from typing import Any, Self
 _MOST_TRIGGER_RUNS = 20
 
 # Seconds that are right for a real site and too long for a thousand tests against a server that is quick.
-QUICK: dict[str, float] = {"triggers._polling._FIRST_PAUSE": 0.3, "triggers.poller._GATHER": 0.05}
+QUICK: dict[str, float] = {"client.waiting.patience._FIRST_PAUSE": 0.3, "triggers.poller._GATHER": 0.05}
 
 
 @dataclass

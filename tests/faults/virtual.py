@@ -22,8 +22,8 @@ import requests
 import tenacity
 
 from airflow_provider_firecrest.client import rate, tokens
+from airflow_provider_firecrest.client.waiting import job_watch, patience
 from airflow_provider_firecrest.operators import _attempts, _waiting
-from airflow_provider_firecrest.triggers import _polling, _watch
 
 PACKAGE = "airflow_provider_firecrest"
 _REAL_PAUSE = 0.002
@@ -109,8 +109,8 @@ def simulated() -> Iterator[Clock]:
                 patch.setattr(module, "time", clock)
         patch.setattr(tenacity, "time", clock)
         for function, argument, value in (
-            (_polling.Patience.__init__, "clock", clock.time),
-            (_watch.JobWatch.__init__, "clock", clock.time),
+            (patience.Patience.__init__, "clock", clock.time),
+            (job_watch.JobWatch.__init__, "clock", clock.time),
             (_waiting.wait_for_jobs, "sleep", clock.sleep),
             (_attempts.Submission.__init__, "sleep", clock.sleep),
         ):

@@ -22,10 +22,10 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_firecrest.client import FirecrestClient
+from airflow_provider_firecrest.client.waiting import task_watch
 from airflow_provider_firecrest.hooks.firecrest import FirecrestHook
 from airflow_provider_firecrest.operators.transfers import FirecrestDownloadOperator, FirecrestUploadOperator
 from airflow_provider_firecrest.sensors.tasks import FirecrestTaskSensor
-from airflow_provider_firecrest.triggers import _task_watch
 from airflow_provider_firecrest.triggers.tasks import FirecrestTaskTrigger
 from tests.fixtures_local import FirecrestForTest
 from tests.integration.conftest import first_event, run_task, until
@@ -120,7 +120,7 @@ def test_an_unknown_task_is_believed_to_be_unknown_after_a_while(
     others: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_task_watch, "UNKNOWN_FOR", 1.0)
+    monkeypatch.setattr(task_watch, "UNKNOWN_FOR", 1.0)
     known = [staged(client, firecrest.directory)] * others
     started = time.monotonic()
     with pytest.raises(
@@ -134,7 +134,7 @@ def test_an_unknown_task_is_believed_to_be_unknown_after_a_while(
 def test_somebody_elses_task_is_named_as_such(
     firecrest: FirecrestForTest, client: FirecrestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_task_watch, "UNKNOWN_FOR", 0.5)
+    monkeypatch.setattr(task_watch, "UNKNOWN_FOR", 0.5)
     task_id = staged(client, firecrest.directory)
     token = firecrest.mint_token(claims={"preferred_username": "otheruser"})
     connection = json.loads(firecrest.conn_json)
@@ -316,7 +316,7 @@ def test_a_task_that_fails_fails_the_transfer_with_its_words(
     direction: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_task_watch, "RETRIED_FOR", 1.0)
+    monkeypatch.setattr(task_watch, "RETRIED_FOR", 1.0)
     firecrest.fault("staging_fails", times=0, status=507)
     if direction == "upload":
         source, there = written(tmp_path / "a", 6 << 20), firecrest.directory / "a"

@@ -163,7 +163,7 @@ def test_an_outage_longer_than_the_clients_patience_is_waited_through(
 def test_a_refusal_that_does_not_end_becomes_an_error(
     firecrest: FirecrestForTest, monkeypatch: pytest.MonkeyPatch, sleeper: str
 ) -> None:
-    monkeypatch.setattr("airflow_provider_firecrest.triggers._polling.REFUSALS_TOLERATED", 0.5)
+    monkeypatch.setattr("airflow_provider_firecrest.client.waiting.patience.REFUSALS_TOLERATED", 0.5)
     impatient(firecrest, monkeypatch)
     firecrest.fault(
         "status", method="GET", path_regex=firecrest.urls.look, times=0, status=403, body={"message": "no"}
@@ -195,7 +195,7 @@ def test_a_job_that_ended_while_no_triggerer_ran_is_done_not_late(firecrest: Fir
 def test_a_job_that_nobody_knows_is_lost_after_many_answers_only(
     firecrest: FirecrestForTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_firecrest.triggers._watch.LOST_AFTER", 1.0)
+    monkeypatch.setattr("airflow_provider_firecrest.client.waiting.job_watch.LOST_AFTER", 1.0)
     before = len(firecrest.requests())
     event = first_event(job_trigger("999999", submitted_at=time.time() - 3600))
     assert (event["status"], event["lost"]) == ("lost", ["999999"])
@@ -213,7 +213,7 @@ def test_a_job_that_nobody_knows_is_lost_after_many_answers_only(
 def test_a_rotated_secret_is_picked_up_while_waiting(
     firecrest: FirecrestForTest, monkeypatch: pytest.MonkeyPatch, trigger: Callable[[], BaseTrigger]
 ) -> None:
-    monkeypatch.setattr("airflow_provider_firecrest.triggers._watch.LOST_AFTER", -100.0)
+    monkeypatch.setattr("airflow_provider_firecrest.client.waiting.job_watch.LOST_AFTER", -100.0)
     wrong = json.loads(firecrest.conn_json)
     wrong["password"] = "retired"
     monkeypatch.setenv("AIRFLOW_CONN_FIRECREST_DEFAULT", json.dumps(wrong))
@@ -230,7 +230,7 @@ def test_a_rotated_secret_is_picked_up_while_waiting(
 
 
 def test_a_missing_connection_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_firecrest.triggers._polling.REFUSALS_TOLERATED", 0.0)
+    monkeypatch.setattr("airflow_provider_firecrest.client.waiting.patience.REFUSALS_TOLERATED", 0.0)
     event = first_event(job_trigger("1", firecrest_conn_id="not_there"))
     assert event["status"] == "error"
     assert "not_there" in event["message"]

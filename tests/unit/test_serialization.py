@@ -12,6 +12,7 @@ from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import BaseSerialization, DagSerialization
 from airflow.triggers.base import BaseTrigger
 
+from airflow_provider_firecrest.client.job_json import MAX_ELEMENTS, job_as_dict, job_from_dict
 from airflow_provider_firecrest.client.models import Job, JobElement, JobStep
 from airflow_provider_firecrest.operators._results import job_result, submitted_result
 from airflow_provider_firecrest.operators.filesystem import FirecrestFilesystemOperator
@@ -29,7 +30,6 @@ from airflow_provider_firecrest.sensors.files import FirecrestFileSensor
 from airflow_provider_firecrest.sensors.jobs import FirecrestJobSensor
 from airflow_provider_firecrest.sensors.systems import FirecrestSystemSensor
 from airflow_provider_firecrest.sensors.tasks import FirecrestTaskSensor
-from airflow_provider_firecrest.triggers._watch import MAX_ELEMENTS, job_as_dict, job_from_dict
 from airflow_provider_firecrest.triggers.dependent_jobs import FirecrestDependentJobTrigger
 from airflow_provider_firecrest.triggers.files import FirecrestFileTrigger
 from airflow_provider_firecrest.triggers.jobs import FirecrestJobTrigger

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..waiting import Waiting
+from ..waiting.wait_for_job import Waiting
 from .compute import Compute
 from .files import Files
 from .transfer import Transfer

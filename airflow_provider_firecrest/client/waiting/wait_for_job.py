@@ -12,9 +12,9 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable
 
-from . import limits, states
-from .api import ApiBase
-from .errors import (
+from .. import limits, states
+from ..api import ApiBase
+from ..errors import (
     AuthenticationError,
     DeadlineError,
     FirecrestError,
@@ -25,8 +25,8 @@ from .errors import (
     TooLargeError,
     UnavailableError,
 )
-from .flow import Flow, Sleep
-from .models import Job
+from ..flow import Flow, Sleep
+from ..models import Job
 
 logger = logging.getLogger("airflow_provider_firecrest.client")
 

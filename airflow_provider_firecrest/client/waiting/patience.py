@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable
 
-from ..client import errors
+from .. import errors
 
 REFUSALS_TOLERATED = 7200.0
 """Seconds of nothing but refusals (401, 403, 4xx, a bad certificate) before a wait gives up. A token server

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_firecrest.client import states, waiting
+from airflow_provider_firecrest.client import states
 from airflow_provider_firecrest.client.errors import (
     AuthenticationError,
     CommandTimeoutError,
@@ -27,6 +27,7 @@ from airflow_provider_firecrest.client.errors import (
 from airflow_provider_firecrest.client.flow import Flow, Request, Response, Sleep
 from airflow_provider_firecrest.client.models import Job
 from airflow_provider_firecrest.client.v2 import V2
+from airflow_provider_firecrest.client.waiting.wait_for_job import is_outage
 
 from .recorded import api, ok, response
 
@@ -352,7 +353,7 @@ def test_what_cannot_be_a_job_id_is_refused_before_waiting(world: World) -> None
     ],
 )
 def test_is_outage_says_whether_only_the_question_failed(error: FirecrestError, expected: bool) -> None:
-    assert waiting.is_outage(error) is expected
+    assert is_outage(error) is expected
 
 
 @pytest.fixture(autouse=True)

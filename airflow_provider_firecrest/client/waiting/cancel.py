@@ -10,11 +10,11 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..client.errors import FirecrestError
-from ..client.flow import Flow, Sleep
+from ..errors import FirecrestError
+from ..flow import Flow, Sleep
 
 if TYPE_CHECKING:
-    from ..client.models import Job
+    from ..models import Job
 
 VERIFY_WITHIN = 60.0
 """Seconds a cancelled job is given to end: Slurm's KillWait (30 s by default) and a look or two."""

@@ -1,13 +1,11 @@
-"""When to ask again, which failures to wait through, and what an answer means. Time is a number here."""
+"""When to ask again, and which failures to wait through. Time is a number here."""
 
 from __future__ import annotations
 
 import pytest
 
 from airflow_provider_firecrest.client import errors
-from airflow_provider_firecrest.client.models import Job, JobElement
-from airflow_provider_firecrest.triggers._polling import REFUSALS_TOLERATED, Patience
-from airflow_provider_firecrest.triggers._watch import LOST_AFTER, LOST_ANSWERS, JobWatch
+from airflow_provider_firecrest.client.waiting.patience import REFUSALS_TOLERATED, Patience
 
 
 class Clock:
@@ -113,67 +111,3 @@ def test_failures_slow_it_down(clock: Clock) -> None:
     pauses = [waiting.failed(errors.UnavailableError("down")) for _ in range(8)]
     assert pauses[0] < 6
     assert 25 < pauses[-1] <= 33
-
-
-def job(state: str, job_id: str = "1", **fields: object) -> Job:
-    return Job(job_id, "icon", state, **fields)  # type: ignore[arg-type]
-
-
-def test_changes_are_told_once(clock: Clock) -> None:
-    watch = JobWatch(["1"], clock=clock)
-    assert watch.observe({"1": job("PENDING", state_reason="Priority")}) == [
-        "Job 1 (icon): PENDING (Priority)"
-    ]
-    assert watch.observe({"1": job("PENDING", state_reason="Priority")}) == []
-    assert watch.observe({"1": job("RUNNING", nodes="nid1", elapsed=5)}) == ["Job 1 (icon): RUNNING on nid1"]
-    assert watch.observe({"1": job("RUNNING", nodes="nid1", elapsed=9)}) == []
-    assert not watch.done
-    watch.observe({"1": job("COMPLETED")})
-    assert watch.done
-
-
-def test_the_elements_of_an_array_are_counted(clock: Clock) -> None:
-    elements = (JobElement(0, "1_0", "COMPLETED"), JobElement(1, "1_1", "RUNNING"))
-    [line] = JobWatch(["1"], clock=clock).observe({"1": job("RUNNING", elements=elements, waiting=2)})
-    assert line == "Job 1 (icon): RUNNING, 1 of 4 elements ended"
-
-
-def test_unknown_is_not_ended(clock: Clock) -> None:
-    watch = JobWatch(["1"], submitted_at=clock.now, clock=clock)
-    for _ in range(LOST_ANSWERS):
-        watch.observe({})
-    clock.now += LOST_AFTER
-    watch.observe({})
-    assert not watch.done, "the minute after the submit does not count"
-    clock.now += 60
-    assert watch.lost == ["1"]
-    assert watch.done
-
-
-def test_few_answers_prove_nothing_however_long_the_time(clock: Clock) -> None:
-    watch = JobWatch(["1"], clock=clock)
-    watch.observe({})
-    clock.now += 10 * LOST_AFTER
-    for _ in range(LOST_ANSWERS - 2):
-        watch.observe({})
-    assert watch.lost == []
-    watch.observe({})
-    assert watch.lost == ["1"]
-
-
-def test_a_job_seen_again_was_not_lost(clock: Clock) -> None:
-    watch = JobWatch(["1"], clock=clock)
-    for _ in range(LOST_ANSWERS):
-        watch.observe({})
-    clock.now += LOST_AFTER - 1
-    watch.observe({"1": job("RUNNING")})
-    clock.now += 2
-    watch.observe({})
-    assert watch.lost == []
-
-
-def test_a_requeued_job_is_waited_for_again(clock: Clock) -> None:
-    watch = JobWatch(["1", "2"], clock=clock)
-    watch.observe({"1": job("RUNNING"), "2": job("COMPLETED", "2")})
-    watch.observe({"1": job("PENDING"), "2": job("COMPLETED", "2")})
-    assert watch.pending == ["1"]

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..client.errors import ConfigurationError, NotFoundError, PermissionDeniedError, redact
-from ..client.flow import Flow
-from ..client.v1 import tasks
+from ..errors import ConfigurationError, NotFoundError, PermissionDeniedError, redact
+from ..flow import Flow
+from ..v1 import tasks
 
 UNKNOWN_FOR = 60.0
 """Seconds during which every answer says "unknown" or "not yours" before that is believed."""
