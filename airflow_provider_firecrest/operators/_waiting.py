@@ -62,6 +62,7 @@ def _follow(
         try:
             news = watch.observe(client.find_jobs(watch.pending, system=system))
         except FirecrestError as error:
+            watch.unanswered()
             log.warning("Waiting on; the last question failed: %s", error)
             pause = patience.failed(error)
         else:

@@ -103,6 +103,7 @@ class FirecrestJobTrigger(FirecrestTrigger):
                 if answer is None or (patience.expired and answer.error is not None):
                     return "timeout", None
                 if answer.error is not None:
+                    watch.unanswered()
                     self.log.warning("Waiting on; the last question failed: %s", answer.error)
                     pause = patience.failed(answer.error)
                     continue

@@ -52,8 +52,31 @@ def test_unknown_is_not_ended(clock: Clock) -> None:
     watch.observe({})
     assert not watch.done, "the minute after the submit does not count"
     clock.now += 60
+    watch.observe({})
     assert watch.lost == ["1"]
     assert watch.done
+
+
+def test_time_in_which_questions_failed_is_no_absence(clock: Clock) -> None:
+    watch = JobWatch(["1"], clock=clock)
+    for _ in range(LOST_ANSWERS):
+        watch.observe({})
+        watch.unanswered()
+        clock.now += LOST_AFTER
+    watch.observe({})
+    assert watch.lost == []
+    clock.now += LOST_AFTER
+    watch.observe({})
+    assert watch.lost == ["1"]
+
+
+def test_a_wrong_id_can_be_told_sooner_than_a_job_that_vanishes(clock: Clock) -> None:
+    watch = JobWatch(["1", "2"], unseen_for=60.0, clock=clock)
+    watch.observe({"2": job("RUNNING", "2")})
+    for _ in range(LOST_ANSWERS):
+        watch.observe({})
+        clock.now += 15
+    assert watch.lost == ["1"]
 
 
 def test_few_answers_prove_nothing_however_long_the_time(clock: Clock) -> None:

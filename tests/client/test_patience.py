@@ -56,6 +56,7 @@ def test_no_pause_passes_the_deadline(clock: Clock) -> None:
         errors.CommandTimeoutError("slow"),
         errors.RateLimitError("slower"),
         errors.QuotaError("full"),
+        errors.TooLargeError("much"),
         errors.AmbiguousError("lost"),
         errors.ProtocolError("html"),
     ],

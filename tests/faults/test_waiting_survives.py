@@ -233,3 +233,44 @@ def test_many_tasks_wait_through_half_an_hour_of(
     assert clock.passed >= HALF_AN_HOUR
     assert (event["status"], event["lost"]) == ("done", [])
     assert {job["job_id"]: job["state"] for job in event["jobs"]} == dict.fromkeys(job_ids, "COMPLETED")
+
+
+@pytest.mark.parametrize("deferrable", [True, False], ids=["deferred", "in the worker"])
+def test_an_outage_between_two_absences_does_not_make_a_job_lost(
+    deferrable: bool, firecrest: FirecrestForTest, connect: Callable[[int], None], tmp_path: Path
+) -> None:
+    """Ten minutes of "unknown" end a wait; minutes in which nobody could ask are none of them."""
+    connect(2)
+    four_minutes, hidden = 240.0, {"action": "hide_job", "path_regex": "/jobs", "times": 0}
+
+    def away() -> None:
+        firecrest.clear_faults()
+        firecrest.fault(**{"times": 0, **status(503, **PAGE)})
+
+    def hide() -> None:
+        firecrest.clear_faults()
+        firecrest.fault(**hidden)
+
+    def back() -> None:
+        firecrest.clear_faults()
+        let_the_job_end(firecrest)
+
+    def live(clock: Clock) -> Any:
+        clock.at(100, hide)
+        clock.at(100 + four_minutes, away)
+        clock.at(100 + 2 * four_minutes, hide)
+        clock.at(100 + 3 * four_minutes, back)
+        if trigger is not None:
+            return submit(firecrest, True).execute_complete(context(tmp_path), first_event(clock, trigger))
+        return submit(firecrest, False).execute(context(tmp_path))
+
+    trigger = None
+    if deferrable:
+        with pytest.raises(TaskDeferred) as deferral:
+            submit(firecrest, True).execute(context(tmp_path))
+        trigger = deferral.value.trigger
+    with simulated() as clock:
+        result = live(clock)
+
+    assert clock.passed >= 100 + 3 * four_minutes
+    assert result["state"] == "COMPLETED"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from .. import limits
@@ -16,10 +17,20 @@ from ..models import Job, JobElement
 from ..states import is_final
 
 LOST_AFTER = 600.0
-"""Seconds during which every answer says "unknown" before a job counts as lost."""
+"""Seconds for which every answer must have said "unknown" before a job counts as lost."""
 
 LOST_ANSWERS = 5
 """Number of answers that must have said so: an outage of ten minutes with two answers proves nothing."""
+
+
+@dataclass
+class _Absence:
+    """How long, and how often, answers have called a job unknown."""
+
+    answers: int = 0
+    seconds: float = 0.0
+    since: float | None = None
+    """Of the last such answer; None after a question that failed."""
 
 
 class JobWatch:
@@ -27,6 +38,8 @@ class JobWatch:
 
     :param job_ids: the ids that submits returned.
     :param submitted_at: seconds since the epoch of the submit, or None when that was long ago.
+    :param unseen_for: seconds of "unknown" after which a job counts as lost that this watch has never seen;
+        default: :data:`LOST_AFTER`. Less where a wrong id is likelier than a watch that was restarted.
     """
 
     def __init__(
@@ -34,13 +47,15 @@ class JobWatch:
         job_ids: Iterable[str],
         *,
         submitted_at: float | None = None,
+        unseen_for: float | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.job_ids = [str(each) for each in job_ids]
         self.jobs: dict[str, Job] = {}
         self._clock = clock
-        self._hidden_until = (submitted_at or 0.0) + limits.JOB_VISIBLE_WITHIN
-        self._unknown: dict[str, tuple[float, int]] = {}
+        self._hidden_until = 0.0 if submitted_at is None else submitted_at + limits.JOB_VISIBLE_WITHIN
+        self._unseen_for = unseen_for
+        self._absent: dict[str, _Absence] = {}
 
     def observe(self, answer: Mapping[str, Job]) -> list[str]:
         """Take in one answer.
@@ -48,6 +63,13 @@ class JobWatch:
         :returns: one line per change worth telling the user.
         """
         return [line for job_id in self.job_ids if (line := self._observe_one(job_id, answer.get(job_id)))]
+
+    def unanswered(self) -> None:
+        """Take note of a question that failed: what the answer would have been meanwhile nobody knows, so the
+        time until the next answer is no absence.
+        """
+        for absence in self._absent.values():
+            absence.since = None
 
     @property
     def pending(self) -> list[str]:
@@ -58,12 +80,7 @@ class JobWatch:
     @property
     def lost(self) -> list[str]:
         """Ids that every answer has called unknown for :data:`LOST_AFTER` seconds."""
-        now = self._clock()
-        return [
-            job_id
-            for job_id, (since, answers) in self._unknown.items()
-            if answers >= LOST_ANSWERS and now - max(since, self._hidden_until) >= LOST_AFTER
-        ]
+        return [job_id for job_id, absence in self._absent.items() if self._is_lost(job_id, absence)]
 
     @property
     def done(self) -> bool:
@@ -77,16 +94,27 @@ class JobWatch:
     def _final(self, job_id: str) -> bool:
         return job_id in self.jobs and self.jobs[job_id].is_final
 
+    def _is_lost(self, job_id: str, absence: _Absence) -> bool:
+        enough = LOST_AFTER
+        if self._unseen_for is not None and job_id not in self.jobs:
+            enough = self._unseen_for
+        return absence.answers >= LOST_ANSWERS and absence.seconds >= enough
+
     def _observe_one(self, job_id: str, job: Job | None) -> str | None:
         if job is None:
-            since, answers = self._unknown.get(job_id, (self._clock(), 0))
-            self._unknown[job_id] = (since, answers + 1)
+            self._missed(self._absent.setdefault(job_id, _Absence()))
             return None
-        self._unknown.pop(job_id, None)
+        self._absent.pop(job_id, None)
         before = self.jobs.get(job_id)
         self.jobs[job_id] = job
         line = describe(job)
         return line if before is None or describe(before) != line else None
+
+    def _missed(self, absence: _Absence) -> None:
+        now = max(self._clock(), self._hidden_until)
+        absence.answers += 1
+        absence.seconds += 0.0 if absence.since is None else now - absence.since
+        absence.since = now
 
 
 def describe(job: Job) -> str:

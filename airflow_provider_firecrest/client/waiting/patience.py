@@ -1,7 +1,6 @@
 """How long to wait between two questions, and which failures to wait through.
 
-Pure: no I/O, no event loop, no Airflow; the triggers and the operators' blocking mode share it. One
-:class:`Patience` belongs to one waiting task.
+Pure: no I/O, no event loop. One :class:`Patience` belongs to one wait, of a trigger, a worker or a script.
 """
 
 from __future__ import annotations
@@ -106,6 +105,7 @@ def is_outage(error: errors.FirecrestError) -> bool:
         errors.UnavailableError
         | errors.RateLimitError
         | errors.QuotaError
+        | errors.TooLargeError
         | errors.AmbiguousError
         | errors.ProtocolError,
     )

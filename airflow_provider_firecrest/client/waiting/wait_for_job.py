@@ -1,86 +1,26 @@
-"""Waiting for a job, through outages: the one loop that decides when a job is over, lost, or merely not to be
-seen.
+"""Waiting for one job as a call of the client: for scripts, and for the steps of larger calls.
 
-Knows what answers mean to somebody who waits; a flow, so it serves both drivers.
+By the same rules as every wait: ``patience`` for the questions, ``job_watch`` for the answers. A flow, so it
+serves both drivers.
 """
 
 from __future__ import annotations
 
 import logging
-import random
+import math
 import time
 from abc import abstractmethod
 from collections.abc import Callable
 
-from .. import limits, states
+from .. import limits
 from ..api import ApiBase
-from ..errors import (
-    AuthenticationError,
-    DeadlineError,
-    FirecrestError,
-    NotFoundError,
-    ProtocolError,
-    QuotaError,
-    RateLimitError,
-    TooLargeError,
-    UnavailableError,
-)
+from ..errors import AuthenticationError, DeadlineError, FirecrestError, NotFoundError, ProtocolError
 from ..flow import Flow, Sleep
 from ..models import Job
+from .job_watch import JobWatch
+from .patience import Patience, is_outage
 
 logger = logging.getLogger("airflow_provider_firecrest.client")
-
-LOST_AFTER = 600.0
-"""Seconds for which a job that was seen must stay unknown before it counts as lost."""
-
-REFUSALS_TOLERATED = 900.0
-"""Seconds of nothing but refusals (401, 403, a bad certificate) before waiting gives up. A token server or a
-gateway that is being replaced refuses for minutes; a deleted account refuses for ever."""
-
-
-def is_outage(error: FirecrestError) -> bool:
-    """Return whether an error says nothing about the job: the question failed, not the job."""
-    transient = (UnavailableError, RateLimitError, QuotaError, TooLargeError)
-    return isinstance(error, transient)
-
-
-class _Patience:
-    """Adds up failed questions about a job: outages are waited through, absence and refusals for a while."""
-
-    def __init__(self) -> None:
-        self._seen = False
-        self._absent = 0.0
-        self._absent_at: float | None = None
-        self._refused_since: float | None = None
-
-    def answered(self) -> None:
-        """Note that the job was seen."""
-        self._seen, self._absent, self._absent_at, self._refused_since = True, 0.0, None, None
-
-    def failed(self, error: FirecrestError) -> None:
-        """Note a failed question; raise its error when waiting on is of no use."""
-        now = time.monotonic()
-        if isinstance(error, NotFoundError):
-            self._missed(error, now)
-            return
-        # Only absence that was looked at counts: nobody knows what the answer would have been meanwhile.
-        self._absent_at = None
-        if is_outage(error) or (self._seen and isinstance(error, ProtocolError)):
-            # A page in front of an API that was there a moment ago is its maintenance.
-            self._refused_since = None
-            return
-        if not self._seen and not isinstance(error, AuthenticationError):
-            raise error
-        self._refused_since = now if self._refused_since is None else self._refused_since
-        if now - self._refused_since > REFUSALS_TOLERATED:
-            raise error
-
-    def _missed(self, error: NotFoundError, now: float) -> None:
-        self._refused_since = None
-        self._absent += 0.0 if self._absent_at is None else now - self._absent_at
-        self._absent_at = now
-        if self._absent > (LOST_AFTER if self._seen else limits.JOB_VISIBLE_WITHIN):
-            raise error
 
 
 class Waiting(ApiBase):
@@ -102,7 +42,8 @@ class Waiting(ApiBase):
         """Wait until a job is over. No outage of FirecREST, Slurm or the token server ends the waiting.
 
         :param job_id: job id.
-        :param poll_interval: seconds between two looks, give or take a tenth.
+        :param poll_interval: seconds between two looks, give or take a tenth; after failed ones up to ten or
+            this, whichever is more.
         :param timeout: seconds after which to give up; None waits as long as the job takes.
         :param on_change: called with the job whenever its state changes.
         :param system: system name; default: the connection's.
@@ -110,30 +51,47 @@ class Waiting(ApiBase):
         :raises DeadlineError: ``timeout`` passed. The job goes on.
         :raises NotFoundError: every answer of a minute called the job unknown; of ten minutes, after it was
             seen.
-        :raises FirecrestError: nothing but refusals for a quarter of an hour, or at once if the job was never
-            seen and the login is not the reason.
+        :raises FirecrestError: nothing but refusals for two hours; at once if the job was never seen and the
+            login is not the reason.
         :endpoint: as :meth:`get_job`
         """
-        started = time.monotonic()
-        patience = _Patience()
-        seen: Job | None = None
+        deadline = None if timeout is None else time.monotonic() + timeout
+        # Nothing has ever changed for this patience, so it keeps an even pace.
+        patience = Patience(poll_interval, deadline, quiet_since=-math.inf, clock=time.monotonic)
+        watch = JobWatch([job_id], unseen_for=limits.JOB_VISIBLE_WITHIN, clock=time.monotonic)
         while True:
-            pause = poll_interval * random.uniform(0.9, 1.1)
+            seen = watch.jobs.get(job_id)
             try:
                 job = yield from self.get_job(job_id, system=system)
+            except NotFoundError as error:
+                watch.observe({})
+                if watch.lost:
+                    raise
+                pause = patience.answered(changed=False)
+                logger.warning("Job %s: %s Waiting goes on.", job_id, error.message)
             except FirecrestError as error:
-                patience.failed(error)
-                pause = max(pause, error.retry_after or 0.0)
+                watch.unanswered()
+                if seen is None and _is_no_outage_at_first(error):
+                    raise
+                pause = patience.failed(error)
                 logger.warning("Job %s: %s Waiting goes on.", job_id, error.message)
             else:
-                patience.answered()
+                watch.observe({job_id: job})
+                pause = patience.answered(changed=False)
                 if on_change is not None and (seen is None or seen.state != job.state):
                     on_change(job)
-                seen = job
-                if states.is_final(job.state):
+                if job.is_final:
                     return job
-            left = None if timeout is None else timeout - (time.monotonic() - started)
-            if left is not None and left <= 0:
-                state = f"it is {seen.state}" if seen else "it was never seen"
+            if patience.expired:
+                last = watch.jobs.get(job_id)
+                state = f"it is {last.state}" if last else "it was never seen"
                 raise DeadlineError(f"Job {job_id} is not over after {timeout:.0f} s; {state}.")
-            yield Sleep(pause if left is None else min(pause, left))
+            yield Sleep(pause)
+
+
+def _is_no_outage_at_first(error: FirecrestError) -> bool:
+    """True for what ends a wait that has had no answer yet. A page instead of FirecREST is maintenance behind
+    an address that worked, and a wrong address otherwise; a login can be refused while it is being replaced.
+    """
+    passing = is_outage(error) or isinstance(error, AuthenticationError)
+    return isinstance(error, ProtocolError) or not passing
