@@ -218,11 +218,17 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serving(tls: ssl.SSLContext | None = None, port: int = 0) -> Iterator[HttpDouble]:
-    """Run a server on this machine until the block ends; on a free port unless one is given."""
+def serving(tls: ssl.SSLContext | None = None, bound: socket.socket | None = None) -> Iterator[HttpDouble]:
+    """Run a server on this machine until the block ends; on a free port unless a bound socket is given."""
     double = HttpDouble()
     handler = type("Handler", (_Handler,), {"double": double})
-    server = _Server(("127.0.0.1", port), handler)
+    server = _Server(("127.0.0.1", 0), handler, bind_and_activate=False)
+    if bound is None:
+        server.server_bind()
+    else:
+        server.socket.close()
+        server.socket, server.server_address = bound, bound.getsockname()
+    server.server_activate()
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     double.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"
@@ -239,24 +245,19 @@ def serving(tls: ssl.SSLContext | None = None, port: int = 0) -> Iterator[HttpDo
         server.server_close()
 
 
-class Late:
-    """A server that was started on a given port."""
-
-    def __init__(self, port: int, otherwise: Answer) -> None:
-        self._stack = contextlib.ExitStack()
-        self._double = self._stack.enter_context(serving(port=port))
-        self._double.otherwise = otherwise
-
-    def stop(self) -> list[str]:
-        """Stop it; returns method and path of what it was asked."""
-        self._stack.close()
-        return self._double.paths()
+def bound_socket() -> socket.socket:
+    """A socket that has a port, so that nobody else gets it, and does not listen: it refuses connections."""
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    return bound
 
 
 def refused_port() -> int:
-    """A port on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A port that refuses connections as long as this process lives."""
+    bound = bound_socket()
+    port = int(bound.getsockname()[1])
+    bound.detach()
+    return port
 
 
 def certificate(directory: Path) -> tuple[ssl.SSLContext, Path]:

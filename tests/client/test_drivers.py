@@ -285,22 +285,25 @@ def test_a_port_where_nobody_listens_is_unavailable_for_every_kind_of_call(
 
 
 def test_a_submit_waits_for_a_server_that_is_just_starting(subject: Subject) -> None:
-    with serving() as first:
-        port = first.port
-    assert port
+    bound = http_double.bound_socket()
+    asked: list[str] = []
+    done = threading.Event()
 
     def start() -> None:
         time.sleep(0.3)
-        started.append(http_double.Late(port, SUBMITTED))
+        with serving(bound=bound) as late:
+            late.otherwise = SUBMITTED
+            done.wait(30)
+            asked.extend(late.paths())
 
-    started: list[Any] = []
     thread = threading.Thread(target=start)
     thread.start()
     try:
-        found = subject.one(settings(f"http://127.0.0.1:{port}", retry_budget=20.0), submit)
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        found = subject.one(settings(url, retry_budget=20.0), submit)
     finally:
+        done.set()
         thread.join(10)
-        asked = started[0].stop()
 
     assert found == "7"
     assert asked == ["POST /compute/cluster/jobs"]

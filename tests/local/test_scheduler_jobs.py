@@ -171,8 +171,12 @@ def test_an_array_limit_holds_its_elements_back(site: Site) -> None:
     script = "echo >> running; until [ -e go ]; do sleep 0.02; done"
     array = site.submit(script, directives="--array=0-2%1")
     site.wait_file("running")
-    waiting = [task for task in site.tasks(array) if task["state"] == "PENDING"]
-    assert [task["reason"] for task in waiting] == ["JobArrayTaskLimit"] * 2
+
+    def held() -> bool:
+        waiting = [task for task in site.tasks(array) if task["state"] == "PENDING"]
+        return [task["reason"] for task in waiting] == ["JobArrayTaskLimit"] * 2
+
+    assert site.scheduler.wait_for(held, 10)
     (site.work / "go").touch()
     site.wait(array)
     starts = sorted((task["start_time"], task["end_time"]) for task in site.tasks(array))
