@@ -174,7 +174,7 @@ def test_a_refusal_that_does_not_end_becomes_an_error(
 
 
 def test_the_deadline_ends_a_wait_even_when_the_api_hangs(firecrest: FirecrestForTest, sleeper: str) -> None:
-    firecrest.fault("delay", method="GET", path_regex=firecrest.urls.look, times=0, delay_s=4)
+    firecrest.fault("delay", method="GET", path_regex=firecrest.urls.look, times=0, delay_s=20)
     started = time.monotonic()
     first_look_done = job_trigger(sleeper, deadline=time.time() + 1)
     monkey = pytest.MonkeyPatch()
@@ -183,7 +183,7 @@ def test_the_deadline_ends_a_wait_even_when_the_api_hangs(firecrest: FirecrestFo
         assert first_event(first_look_done)["status"] == "timeout"
     finally:
         monkey.undo()
-    assert time.monotonic() - started < 3.5
+    assert time.monotonic() - started < 10
 
 
 def test_a_job_that_ended_while_no_triggerer_ran_is_done_not_late(firecrest: FirecrestForTest) -> None:

@@ -175,5 +175,6 @@ def test_small_requests_are_answered_while_large_ones_run(firecrest_server: Loca
         elapsed = time.monotonic() - began
 
         assert answer.status_code == 200
-        assert elapsed < 1
+        # The large ones hold theirs for the two seconds of ops_timeout.
+        assert elapsed < 1.8
         assert [future.result() for future in hanging] == [408] * 8
