@@ -1,6 +1,6 @@
 """The long form of the fault suite: many tasks under each scenario, one table, and an exit code.
 
-python -m tests.faults --runs 32 --lanes 6 --seed 1
+python -m tests.faults --runs 32 --abreast 6 --seed 1
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from airflow_provider_firecrest.local import LocalFirecrest
-from tests.faults.campaign import SERVER, Site, open_lanes, run_campaign
+from tests.faults.abreast import SCENARIOS, Case
+from tests.faults.campaign import SERVER, TUNING
 from tests.faults.judge import Findings
 from tests.faults.miniature import Lane
-from tests.faults.scenarios import JOB_SCENARIOS, Scenario
-from tests.faults.transfers import TRANSFER_SCENARIOS, TransferScenario, run_transfer_campaign
+from tests.faults.scenarios import Scenario
 
 COLUMNS = ("runs", "duplicates", "lost", "wrong_bytes", "orphans", "leaks")
 
@@ -32,11 +31,11 @@ def main(arguments: list[str] | None = None) -> int:
     _print_row("scenario", list(COLUMNS))
     with tempfile.TemporaryDirectory(prefix="firecrest-faults-") as folder:
         os.environ["AIRFLOW_HOME"] = folder
-        with open_lanes(Path(folder), options.lanes) as lanes:
+        with Lane(Path(folder, "lane"), TUNING, abreast=options.abreast) as lane:
             for generation in options.api:
                 for scenario in _wanted(generation, options.only):
                     row = f"v{generation} {scenario.name}"
-                    found = _run(Path(folder, row), scenario, generation, lanes, options)
+                    found = _run(Path(folder, row), scenario, generation, lane, options)
                     _print_row(row, [getattr(found, column) for column in COLUMNS])
                     _add(total, found, row)
     _print_row("all", [getattr(total, column) for column in COLUMNS])
@@ -49,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--runs", type=int, default=32, help="tasks for each scenario (default: 32)")
-    parser.add_argument("--lanes", type=int, default=6, help="workers side by side (default: 6)")
+    parser.add_argument("--abreast", type=int, default=6, help="tasks at a time (default: 6)")
     parser.add_argument("--seed", type=int, default=1, help="start of every draw (default: 1)")
     parser.add_argument("--api", type=int, nargs="*", default=[2, 1], choices=[1, 2])
     parser.add_argument("--only", default="", help="scenarios whose name contains this")
@@ -57,23 +56,16 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _wanted(generation: int, only: str) -> list[Scenario]:
-    return [
-        scenario
-        for scenario in (*JOB_SCENARIOS, *TRANSFER_SCENARIOS)
-        if scenario.only in (0, generation) and only in scenario.name
-    ]
+    return [scenario for scenario in SCENARIOS if scenario.only in (0, generation) and only in scenario.name]
 
 
 def _run(
-    folder: Path, scenario: Scenario, generation: int, lanes: Sequence[Lane], options: argparse.Namespace
+    folder: Path, scenario: Scenario, generation: int, lane: Lane, options: argparse.Namespace
 ) -> Findings:
     # A server for each scenario: a list of thousands of jobs would make every look-up slow.
     with LocalFirecrest(**SERVER) as server:
-        site = Site(server, generation, folder)
         runs = max(1, round(options.runs * scenario.share))
-        if isinstance(scenario, TransferScenario):
-            return run_transfer_campaign(site, scenario, runs=runs, lanes=lanes, seed=options.seed)
-        return run_campaign(site, scenario, runs=runs, lanes=lanes, seed=options.seed)
+        return Case(scenario.name, generation, runs, options.seed).run(server, folder, lane)
 
 
 def _add(total: Findings, found: Findings, row: str) -> None:

@@ -6,9 +6,8 @@ import json
 import queue
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -75,17 +74,17 @@ def run_campaign(
     scenario: Scenario,
     *,
     runs: int,
-    lanes: Sequence[Lane],
+    lane: Lane,
     seed: int,
     arguments: Mapping[str, Any] | None = None,
 ) -> Findings:
-    """Run ``runs`` tasks that submit jobs under a scenario, on several lanes; count what went wrong.
+    """Run ``runs`` tasks that submit jobs under a scenario, several abreast; count what went wrong.
 
     :param arguments: more arguments for the operator: safeguards switched off.
     """
     findings = Findings(runs=runs)
     all_runs = [_Run(site, scenario, seed, index, arguments or {}) for index in range(runs)]
-    do_all(site, scenario, all_runs, lanes=lanes, seed=seed)
+    do_all(site, scenario, all_runs, lane=lane, seed=seed)
     jobs = settled_jobs(site.server)
     for each in all_runs:
         each.judge(findings, jobs, fenced=(arguments or {}).get("fence", True))
@@ -98,23 +97,15 @@ class Run(Protocol):
     def live(self, lane: Lane) -> None: ...
 
 
-@contextmanager
-def open_lanes(folder: Path, count: int) -> Iterator[list[Lane]]:
-    """Start lanes together: each takes some seconds until it is ready."""
-    with ExitStack() as stack:
-        started = [Lane(folder / f"lane-{number}", TUNING) for number in range(count)]
-        yield [stack.enter_context(lane) for lane in started]
-
-
-def do_all(site: Site, scenario: Scenario, runs: Sequence[Run], *, lanes: Sequence[Lane], seed: int) -> None:
-    """Do all runs under the scenario's faults, as many at a time as there are lanes."""
+def do_all(site: Site, scenario: Scenario, runs: Sequence[Run], *, lane: Lane, seed: int) -> None:
+    """Do all runs under the scenario's faults, as many at a time as the lane takes."""
     work: queue.SimpleQueue[Run] = queue.SimpleQueue()
     for each in runs:
         work.put(each)
     switch_on(site.server, scenario, seed)
     try:
-        with ThreadPoolExecutor(len(lanes)) as threads:
-            for served in [threads.submit(_serve, lane, work) for lane in lanes]:
+        with ThreadPoolExecutor(lane.abreast) as threads:
+            for served in [threads.submit(_serve, lane, work) for _ in range(lane.abreast)]:
                 served.result()
     finally:
         site.server.clear_faults()

@@ -1,9 +1,9 @@
-"""A worker that can be killed: runs steps of tasks, each in a process of its own forked from this one.
+"""Workers that can be killed: runs steps of tasks, each in a process of its own forked from this one.
 
 Knows how Airflow calls operators and triggers, and that it starts each step in a fresh process. Must not
 know which faults there are, nor judge what comes out. A step comes as a line of JSON on standard input, its
-outcome goes back as one on standard output; a process that died before its step was over is the outcome
-``crashed``.
+outcome goes back as one on standard output with the step's number, whichever is over first; a process that
+died before its step was over is the outcome ``crashed``.
 
 Importing Airflow costs two seconds; forking from a process that has done it, as Airflow's own executor does,
 costs twenty milliseconds. That is what makes a thousand crashes affordable.
@@ -13,18 +13,37 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
+import selectors
 import signal
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 Step = dict[str, Any]
+
+_LOOK_EVERY = 0.005
+
+# What steps need.
+LOADED = (
+    "operators.jobs",
+    "operators.transfers",
+    "operators.internal",
+    "operators.filesystem",
+    "triggers.jobs",
+    "triggers.tasks",
+    "hooks.firecrest",
+    "client.async_client",
+    "client.fileops",
+    "client.transfers",
+)
 
 
 class JsonFile(dict[str, Any]):
@@ -145,36 +164,56 @@ async def _first_event(path: str, arguments: dict[str, Any]) -> Any:
     return json.loads(json.dumps(event.payload))
 
 
-def _in_a_process(step: Step, answer: Path) -> dict[str, Any]:
-    answer.unlink(missing_ok=True)
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        _live_and_die(step, answer)
-    status = _wait_for(child, step.get("kill_after"))
-    if answer.exists():
-        return dict(json.loads(answer.read_text()))
-    return {"state": "crashed", "status": os.waitstatus_to_exitcode(status)}
+class Steps:
+    """The steps that are being done, each in a process of its own.
 
+    :param folder: where their outcomes are put down.
+    """
 
-def _wait_for(child: int, kill_after: float | None) -> int:
-    """Wait for the end of a step, or bring it about after so many seconds."""
-    if kill_after is None:
-        return os.waitpid(child, 0)[1]
-    deadline = time.monotonic() + kill_after
-    while time.monotonic() < deadline:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return status
-        time.sleep(0.01)
-    os.kill(child, signal.SIGKILL)
-    return os.waitpid(child, 0)[1]
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._steps: dict[int, tuple[Step, Path, float]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._steps)
+
+    def begin(self, step: Step) -> None:
+        answer = self._folder / f"answer-{step['number']}.json"
+        kill_after = step.get("kill_after")
+        ends = math.inf if kill_after is None else time.monotonic() + kill_after
+        sys.stdout.flush()
+        child = os.fork()
+        if child == 0:
+            _live_and_die(step, answer)
+        self._steps[child] = step, answer, ends
+
+    def ended(self) -> Iterator[dict[str, Any]]:
+        """The outcomes of the steps that are over; those whose time has come are killed."""
+        for child, (_, _, ends) in self._steps.items():
+            if time.monotonic() > ends:
+                os.kill(child, signal.SIGKILL)
+        while self._steps:
+            child, status = os.waitpid(-1, os.WNOHANG)
+            if child == 0:
+                return
+            step, answer, _ = self._steps.pop(child)
+            outcome = {"state": "crashed", "status": os.waitstatus_to_exitcode(status)}
+            if answer.exists():
+                outcome = json.loads(answer.read_text())
+                answer.unlink()
+            yield {**outcome, "number": step["number"]}
+
+    def kill(self) -> None:
+        for child in self._steps:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
 
 
 def _live_and_die(step: Step, answer: Path) -> None:
     """The life of one worker process; does not return."""
     try:
         log = os.open(step["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.environ.update(step["env"])
@@ -192,18 +231,32 @@ def _live_and_die(step: Step, answer: Path) -> None:
 def main() -> None:
     """Import what steps need, then do them one after the other until standard input ends."""
     tuning = json.loads(sys.argv[2])
-    for name in ("operators.jobs", "operators.transfers", "triggers.jobs", "client", "client.transfers"):
+    for name in LOADED:
         import_module(f"airflow_provider_firecrest.{name}")
     for dotted, value in tuning.items():
         module, _, name = dotted.rpartition(".")
         found = import_module(f"airflow_provider_firecrest.{module}")
         getattr(found, name)  # a constant that has gone must not be tuned in vain
         setattr(found, name, value)
-    answers = Path(sys.argv[1])
-    real = os.fdopen(os.dup(1), "w", buffering=1)
-    real.write("ready\n")
-    for line in sys.stdin:
-        real.write(json.dumps(_in_a_process(json.loads(line), answers)) + "\n")
+    _serve(Steps(Path(sys.argv[1])), os.fdopen(os.dup(1), "w", buffering=1))
+
+
+def _serve(steps: Steps, answers: TextIO) -> None:
+    """Begin each step when it comes, and tell of its end when that comes."""
+    answers.write("ready\n")
+    unread, open_ = b"", True
+    with selectors.DefaultSelector() as selector:
+        selector.register(0, selectors.EVENT_READ)
+        while open_:
+            if selector.select(_LOOK_EVERY if steps else None):
+                came = os.read(0, 1 << 20)
+                open_ = bool(came)
+                *lines, unread = (unread + came).split(b"\n")
+                for line in lines:
+                    steps.begin(json.loads(line))
+            for outcome in steps.ended():
+                answers.write(json.dumps(outcome) + "\n")
+    steps.kill()
 
 
 if __name__ == "__main__":

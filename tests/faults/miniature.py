@@ -7,8 +7,10 @@ Knows what Airflow does between the steps of a task: a crash of the worker ends 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import queue
 import subprocess
 import sys
 import threading
@@ -122,17 +124,22 @@ class Task:
 
 
 class Lane:
-    """A process that does steps, one at a time; see ``lane``.
+    """A process that does steps, each in a process of its own; see ``lane``. Any thread may ask for one.
 
     :param folder: for what it needs on disk.
-    :param tuning: constants to change, by their path below the package; default: :data:`QUICK`.
+    :param tuning: constants to change, by their path below the package; added to :data:`QUICK`.
+    :param abreast: tasks that a campaign does in it at a time.
     """
 
-    def __init__(self, folder: Path, tuning: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, folder: Path, tuning: Mapping[str, Any] | None = None, abreast: int = 1) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.abreast = abreast
         self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, queue.SimpleQueue[dict[str, Any] | None]] = {}
+        self._over = False
         tuned = json.dumps(dict(QUICK if tuning is None else {**QUICK, **tuning}))
-        command = [sys.executable, "-m", "tests.faults.lane", str(folder / "answer.json"), tuned]
+        command = [sys.executable, "-m", "tests.faults.lane", str(folder), tuned]
         self._log = (folder / "lane.log").open("wb")
         self._process = subprocess.Popen(
             command,
@@ -143,10 +150,13 @@ class Lane:
             cwd=Path(__file__).resolve().parents[2],
             env={**os.environ, "PYTHONWARNINGS": "ignore"},
         )
+        self._reader = threading.Thread(target=self._read, daemon=True)
 
     def __enter__(self) -> Self:
         assert self._process.stdout is not None
-        if self._process.stdout.readline() != "ready\n":
+        ready = self._process.stdout.readline() == "ready\n"
+        self._reader.start()
+        if not ready:
             self.stop()
             raise RuntimeError(f"the lane did not start: {Path(self._log.name).read_text()}")
         return self
@@ -155,7 +165,7 @@ class Lane:
         self.stop()
 
     def stop(self) -> None:
-        """End it; a step that is being done is killed with it."""
+        """End it; steps that are being done are killed with it."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
@@ -164,17 +174,36 @@ class Lane:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._reader.join(10)
         self._process.stdout.close()
         self._log.close()
 
     def play(self, step: dict[str, Any]) -> dict[str, Any]:
         """Do one step in a process of its own."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
+        outcome: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         with self._lock:
-            self._process.stdin.write(json.dumps(step) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        if not line:
+            number = next(self._numbers)
+            if not self._over:
+                self._waiting[number] = outcome
+                self._process.stdin.write(json.dumps({**step, "number": number}) + "\n")
+                self._process.stdin.flush()
+            else:
+                outcome.put(None)
+        found = outcome.get()
+        if found is None:
             raise RuntimeError(f"the lane ended: {Path(self._log.name).read_text()}")
-        return dict(json.loads(line))
+        return found
+
+    def _read(self) -> None:
+        """Hand every outcome to whoever waits for it."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            outcome = dict(json.loads(line))
+            with self._lock:
+                waiting = self._waiting.pop(outcome.pop("number"))
+            waiting.put(outcome)
+        with self._lock:
+            self._over = True
+            for each in self._waiting.values():
+                each.put(None)

@@ -1,92 +1,79 @@
-"""The short form of the fault suite: some tasks under the scenarios that say most, on both API generations.
+"""The short form of the fault suite: some tasks under every kind of scenario, on both API generations.
 
-`make faults` runs all scenarios with many more tasks.
+`make faults` runs them all with many more tasks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-from airflow_provider_firecrest.local import LocalFirecrest
-from tests.faults.campaign import SERVER, Site, open_lanes, run_campaign
-from tests.faults.judge import Findings
+from tests.faults.abreast import Campaigns, Case
+from tests.faults.campaign import TUNING
 from tests.faults.miniature import Lane
-from tests.faults.scenarios import JOB_SCENARIOS, Scenario
-from tests.faults.transfers import TRANSFER_SCENARIOS, run_transfer_campaign
+from tests.faults.scenarios import JOB_SCENARIOS
+from tests.faults.transfers import TRANSFER_SCENARIOS
 
 SEED = 20
-BY_NAME = {scenario.name: scenario for scenario in (*JOB_SCENARIOS, *TRANSFER_SCENARIOS)}
-BOTH = pytest.mark.parametrize("generation", [2, 1], ids=["v2", "v1"])
+
+
+def cases(*found: Case) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("case", found, ids=[f"v{each.generation}-{each.name}" for each in found])
 
 
 @pytest.fixture(scope="module")
-def lanes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Lane]]:
-    with open_lanes(tmp_path_factory.mktemp("lanes"), 3) as lanes:
-        yield lanes
+def campaigns(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Campaigns]:
+    """All campaigns that the chosen tests are about, begun together: one after the other takes minutes."""
+    folder = tmp_path_factory.mktemp("campaigns")
+    with (
+        Lane(folder / "lane", TUNING, abreast=4) as lane,
+        Campaigns(folder, lane, servers=3) as campaigns,
+    ):
+        for item in request.session.items:
+            if isinstance(item, pytest.Function) and item.module is request.module:
+                campaigns.begin(item.callspec.params["case"])
+        yield campaigns
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[LocalFirecrest]:
-    with LocalFirecrest(**SERVER) as server:
-        yield server
-
-
-def assert_nothing_went_wrong(findings: Findings) -> None:
+def assert_nothing_went_wrong(campaigns: Campaigns, case: Case) -> None:
+    findings = campaigns.findings(case)
+    assert findings.runs == case.runs
     assert findings.clean, "\n".join(findings.notes)
 
 
-@pytest.mark.parametrize(
-    ("name", "runs"),
-    [
-        ("answers lost after the submit", 6),
-        ("worker killed at a boundary", 6),
-        ("jobs that fail once, worker killed", 3),
-        ("new jobs hidden for longer than one looks", 3),
-        ("everything at once", 6),
-    ],
-)
-@BOTH
-def test_every_job_runs_once_and_none_is_lost(
-    name: str, runs: int, generation: int, lanes: Sequence[Lane], server: LocalFirecrest, tmp_path: Path
-) -> None:
-    site = Site(server, generation, tmp_path)
-    findings = run_campaign(site, BY_NAME[name], runs=runs, lanes=lanes, seed=SEED)
-    assert_nothing_went_wrong(findings)
-
-
-@pytest.mark.parametrize(
-    "name", [scenario.name for scenario in JOB_SCENARIOS if scenario.only == 1], ids=lambda name: name
-)
-def test_tasks_of_v1_that_lie_lead_to_no_second_job(
-    name: str, lanes: Sequence[Lane], server: LocalFirecrest, tmp_path: Path
-) -> None:
-    findings = run_campaign(Site(server, 1, tmp_path), BY_NAME[name], runs=3, lanes=lanes, seed=SEED)
-    assert_nothing_went_wrong(findings)
-
-
-@pytest.mark.parametrize("name", [scenario.name for scenario in TRANSFER_SCENARIOS])
-def test_files_arrive_as_they_are_or_not_at_all(
-    name: str, lanes: Sequence[Lane], server: LocalFirecrest, tmp_path: Path
-) -> None:
-    findings = run_transfer_campaign(Site(server, 2, tmp_path), BY_NAME[name], runs=3, lanes=lanes, seed=SEED)
-    assert_nothing_went_wrong(findings)
-
-
-@BOTH
-def test_without_mark_and_fence_the_same_faults_do_make_duplicates(
-    generation: int, lanes: Sequence[Lane], server: LocalFirecrest, tmp_path: Path
-) -> None:
-    """The suite can fail: what it counts as zero is there when nothing prevents it."""
-    scenario: Scenario = BY_NAME["worker killed at a boundary"]
-    findings = run_campaign(
-        Site(server, generation, tmp_path),
-        scenario,
-        runs=6,
-        lanes=lanes,
-        seed=SEED + 1,
-        arguments={"fence": False, "reattach": "never"},
+@cases(
+    *(
+        Case(name, generation, runs, SEED)
+        for name, runs in (
+            ("everything at once", 6),
+            ("new jobs hidden for longer than one looks", 3),
+            ("answers lost after the submit", 6),
+            ("worker killed at a boundary", 6),
+            ("jobs that fail once, worker killed", 3),
+        )
+        for generation in (1, 2)
     )
-    assert findings.duplicates > 0
+)
+def test_every_job_runs_once_and_none_is_lost(case: Case, campaigns: Campaigns) -> None:
+    assert_nothing_went_wrong(campaigns, case)
+
+
+@cases(*(Case(scenario.name, 1, 3, SEED) for scenario in JOB_SCENARIOS if scenario.only == 1))
+def test_tasks_of_v1_that_lie_lead_to_no_second_job(case: Case, campaigns: Campaigns) -> None:
+    assert_nothing_went_wrong(campaigns, case)
+
+
+@cases(*(Case(scenario.name, 2, 3, SEED) for scenario in TRANSFER_SCENARIOS))
+def test_files_arrive_as_they_are_or_not_at_all(case: Case, campaigns: Campaigns) -> None:
+    assert_nothing_went_wrong(campaigns, case)
+
+
+@cases(
+    *(Case("worker killed at a boundary", generation, 6, SEED + 1, unguarded=True) for generation in (2, 1))
+)
+def test_without_mark_and_fence_the_same_faults_do_make_duplicates(case: Case, campaigns: Campaigns) -> None:
+    """The suite can fail: what it counts as zero is there when nothing prevents it."""
+    assert campaigns.findings(case).duplicates > 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,12 +89,12 @@ TRANSFER_SCENARIOS = (
 
 
 def run_transfer_campaign(
-    site: Site, scenario: TransferScenario, *, runs: int, lanes: Sequence[Lane], seed: int
+    site: Site, scenario: TransferScenario, *, runs: int, lane: Lane, seed: int
 ) -> Findings:
     """Run ``runs`` uploads and downloads under a scenario; count what went wrong."""
     findings = Findings(runs=runs)
     all_runs = [_Transfer(site, scenario, seed, index) for index in range(runs)]
-    do_all(site, scenario, all_runs, lanes=lanes, seed=seed)
+    do_all(site, scenario, all_runs, lane=lane, seed=seed)
     judge_transfer_jobs(findings, settled_jobs(site.server))
     for each in all_runs:
         each.judge(findings)
