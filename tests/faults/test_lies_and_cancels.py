@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
 
+from airflow_provider_firecrest.client import retry
+from airflow_provider_firecrest.client.waiting.patience import Patience
 from airflow_provider_firecrest.operators.jobs import FirecrestSubmitJobOperator
 from tests.faults.judge import ENDED
 from tests.faults.lane import TaskInstance
@@ -20,7 +22,7 @@ from tests.faults.scenarios import CANCEL
 from tests.fixtures_local import FirecrestForTest
 
 BOTH = pytest.mark.parametrize("generation", [2, 1], ids=["v2", "v1"])
-SHORT = "#!/bin/bash\necho ran >> effects\nsleep 0.5\n"
+SHORT = "#!/bin/bash\necho ran >> effects\nsleep 0.3\n"
 LONG = "#!/bin/bash\necho ran >> effects\nsleep 120\n"
 PAGE = {"headers": {"content-type": "text/html"}, "body": "<html><h1>Bad Gateway</h1></html>"}
 
@@ -31,6 +33,8 @@ Make = Callable[..., FirecrestSubmitJobOperator]
 def make(
     generation: int, firecrest: FirecrestForTest, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., FirecrestSubmitJobOperator]:
+    # The server comes back at once: nobody has to be patient with it.
+    monkeypatch.setattr(retry, "_MAX_BACKOFF", 0.2)
     connection = json.loads(firecrest.conn_json)
     connection["extra"]["api_version"] = str(generation)
     if generation == 1:
@@ -43,7 +47,7 @@ def make(
             script=script,
             job_name=firecrest.directory.name,
             working_dir=str(firecrest.directory),
-            poll_interval=0.3,
+            poll_interval=0.15,
             **more,
         )
 
@@ -76,9 +80,9 @@ def deferral_of(operator: FirecrestSubmitJobOperator, folder: Path) -> TaskDefer
     [
         {"action": "unknown_state", "body": "MIGRATING", "times": 3},
         {"action": "unknown_state", "body": "REQUEUED", "times": 3},
-        {"action": "hide_job", "delay_s": 2.0, "times": 0},
-        {"action": "stale_running", "delay_s": 2.0, "times": 0},
-        {"action": "delay", "method": "GET", "path_regex": "^/v[12]/", "delay_s": 0.7, "times": 3},
+        {"action": "hide_job", "delay_s": 1.2, "times": 0},
+        {"action": "stale_running", "delay_s": 1.2, "times": 0},
+        {"action": "delay", "method": "GET", "path_regex": "^/v[12]/", "delay_s": 0.4, "times": 3},
         {"action": "truncate", "method": "GET", "path_regex": "/compute/|/tasks", "times": 3},
         {"action": "bit_flip", "method": "GET", "path_regex": "/compute/|/tasks", "times": 2},
     ],
@@ -144,10 +148,19 @@ CANCEL_FAULTS = pytest.mark.parametrize(
 @CANCEL_FAULTS
 @pytest.mark.parametrize("generation", [2], ids=["v2"])
 def test_a_job_out_of_time_is_cancelled_in_spite_of(
-    fault: dict[str, Any], make: Make, firecrest: FirecrestForTest, tmp_path: Path
+    fault: dict[str, Any],
+    make: Make,
+    firecrest: FirecrestForTest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def clock() -> float:
+        """An hour is over as soon as the job runs."""
+        return time.time() + (3600 if (firecrest.directory / "effects").exists() else 0)
+
+    monkeypatch.setitem(Patience.__init__.__kwdefaults__, "clock", clock)  # type: ignore[attr-defined]
     firecrest.fault(method="DELETE", path_regex=CANCEL, **fault)
-    operator = make(LONG, deferrable=False, execution_timeout=timedelta(seconds=2))
+    operator = make(LONG, deferrable=False, execution_timeout=timedelta(seconds=3000))
     with pytest.raises(AirflowTaskTimeout):
         operator.execute(context(tmp_path))
     assert [job["state"] for job in mine(firecrest)] == ["CANCELLED"]
