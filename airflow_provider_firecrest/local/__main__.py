@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         default=_DEFAULTS.max_part_size,
         help="bytes of a part of a staged transfer",
     )
+    add("--url-ttl", type=int, default=_DEFAULTS.url_ttl, help="life of a presigned URL in seconds")
     add(
         "--transfer-time-limit",
         type=int,
@@ -94,6 +95,7 @@ def _config(options: argparse.Namespace) -> LocalConfig:
         ingress_interval=options.ingress_interval,
         ops_timeout=options.ops_timeout,
         max_part_size=options.max_part_size,
+        url_ttl=options.url_ttl,
         transfer_time_limit=options.transfer_time_limit,
         v1_polling_interval=options.v1_polling_interval,
         v1_acct_lag=options.v1_acct_lag,

@@ -19,6 +19,7 @@ from xml.sax.saxutils import escape
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
+from airflow_provider_firecrest.local.faults import STORE_ACTIONS
 from airflow_provider_firecrest.local.object_store import (
     ObjectStore,
     Part,
@@ -56,6 +57,11 @@ async def _dispatch(request: Request, state: LocalState) -> Response:
     query = _checked_query(request, state, raw_path)
     bucket, _, key = unquote(raw_path.removeprefix("/s3/")).partition("/")
     upload_id = query.get("uploadId")
+    if request.method == "GET":
+        fault = state.faults.take(STORE_ACTIONS, "GET", request.url.path)
+        if fault is not None:
+            half = fault.action == "object_shrinks"
+            await asyncio.to_thread(state.store.spoil, bucket, key, half=half)
     if request.method in ("GET", "HEAD"):
         return _get(request, state.store.get(bucket, key))
     if upload_id is None:

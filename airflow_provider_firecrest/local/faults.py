@@ -19,6 +19,10 @@ from typing import Any
 EXCHANGE_ACTIONS = ("status", "status_after_acting", "lose_answer", "delay", "drop")
 # Done to the bytes on their way, by the middleware.
 WIRE_ACTIONS = ("truncate", "stall", "bit_flip", "bit_flip_upload")
+# Done to what a request starts, by the kernel.
+DISK_ACTIONS = ("disk_full",)
+# Done to an object, before an answer shows it.
+STORE_ACTIONS = ("object_changes", "object_shrinks")
 # Done to what an answer says of jobs.
 LIES = ("hide_job", "stale_running", "unknown_state")
 # Done to a transfer job, when its script is written.
@@ -33,7 +37,16 @@ TASK_ACTIONS = (
     "task_400_although_submitted",
     "staging_fails",
 )
-ACTIONS = EXCHANGE_ACTIONS + WIRE_ACTIONS + LIES + JOB_ACTIONS + BATCH_ACTIONS + TASK_ACTIONS
+ACTIONS = (
+    *EXCHANGE_ACTIONS,
+    *WIRE_ACTIONS,
+    *DISK_ACTIONS,
+    *STORE_ACTIONS,
+    *LIES,
+    *JOB_ACTIONS,
+    *BATCH_ACTIONS,
+    *TASK_ACTIONS,
+)
 
 _OURS = {"id", "used"}
 
@@ -53,6 +66,12 @@ class Fault:
             To the bytes: ``truncate`` sends half of the answer and closes the connection; ``stall`` sends
             half, and the rest ``delay_s`` seconds later; ``bit_flip`` turns one bit of the answer, and
             ``bit_flip_upload`` one of the request.
+
+            To the disk: ``disk_full`` leaves room for ``body`` bytes in a file, whatever command, job or copy
+            the request starts.
+
+            To the object store: ``object_changes`` puts another object of the same size in place of the one
+            that is asked for, ``object_shrinks`` its first half.
 
             To what is said of jobs: ``hide_job`` leaves out those submitted less than ``delay_s`` seconds
             ago; ``stale_running`` shows those that ended less than ``delay_s`` seconds ago as RUNNING;

@@ -26,7 +26,7 @@ _STOP_LIMIT = 15.0
 _FLAGS = {
     "host", "port", "root", "cpus", "token_ttl", "ingress_interval", "ops_timeout", "max_part_size",
     "client_id", "client_secret", "second_system", "transfer_time_limit", "v1_polling_interval",
-    "v1_acct_lag",
+    "v1_acct_lag", "url_ttl",
 }  # fmt: skip
 
 

@@ -14,7 +14,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from airflow_provider_firecrest.local.broken_wire import answer_broken, close_connection
-from airflow_provider_firecrest.local.faults import EXCHANGE_ACTIONS, WIRE_ACTIONS, Fault, FaultSwitch
+from airflow_provider_firecrest.local.disk import ROOM
+from airflow_provider_firecrest.local.faults import (
+    DISK_ACTIONS,
+    EXCHANGE_ACTIONS,
+    WIRE_ACTIONS,
+    Fault,
+    FaultSwitch,
+)
 from airflow_provider_firecrest.local.requests_log import RequestLog
 
 _ID_HEADERS = ("X-Request-ID", "X-Correlation-ID")
@@ -81,9 +88,15 @@ class Observer:
             self._log.add(scope["method"], scope["path"], status[0], began, elapsed, query)
 
     async def _exchange(self, scope: Scope, receive: Receive, send: Send, server_send: Send) -> None:
-        fault = self._faults.take(EXCHANGE_ACTIONS + WIRE_ACTIONS, scope["method"], scope["path"])
+        actions = EXCHANGE_ACTIONS + WIRE_ACTIONS + DISK_ACTIONS
+        fault = self._faults.take(actions, scope["method"], scope["path"])
         if fault is None:
             await self._app(scope, receive, send)
+        elif fault.action in DISK_ACTIONS:
+            # Every task and thread that this request starts inherits it.
+            before = ROOM.set(int(fault.body or 0))
+            await self._app(scope, receive, send)
+            ROOM.reset(before)
         elif fault.action in WIRE_ACTIONS:
             await answer_broken(self._app, scope, receive, send, server_send, fault)
         elif fault.action == "delay":

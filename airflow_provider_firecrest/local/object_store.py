@@ -183,6 +183,20 @@ class ObjectStore:
             self._objects[bucket, key] = done
         return done
 
+    def spoil(self, bucket: str, key: str, *, half: bool) -> StoredObject:
+        """Put another object in place of one: its first half, or one that begins with its last byte.
+
+        Raises:
+            StoreError: there is none.
+        """
+        before = self.get(bucket, key)
+        content = b"".join(before.read(0, before.size))
+        content = content[: len(content) // 2] if half else content[-1:] + content[:-1]
+        file = self.new_file()
+        file.write_bytes(content)
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        return self.put(bucket, key, Part(1, file, len(content), md5))
+
     def delete(self, bucket: str, key: str) -> None:
         """Forget an object. Its bytes stay until the end: somebody may be reading them.
 

@@ -16,6 +16,7 @@ import subprocess
 from asyncio.subprocess import PIPE, Process
 from dataclasses import dataclass
 
+from airflow_provider_firecrest.local.disk import shell_line
 from airflow_provider_firecrest.local.errors import ApiError
 
 _READ_SIZE = 256 * 1024
@@ -89,7 +90,7 @@ class Shell:
                 # By this name and not by its path: it stands in front of bash's own complaints.
                 "bash",
                 "-c",
-                line,
+                shell_line(line),
                 stdin=asyncio.subprocess.DEVNULL if stdin is None else PIPE,
                 stdout=PIPE,
                 stderr=PIPE,

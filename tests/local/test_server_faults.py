@@ -181,3 +181,53 @@ def test_requests_are_counted_but_not_their_secrets(call: Caller) -> None:
         ("GET", "ls", 400),
     ]
     assert "hidden-value" not in str(seen)
+
+
+def test_a_full_disk_stops_the_tool_of_a_job_and_leaves_a_part(call: Caller) -> None:
+    source = call.firecrest.directory / "f"
+    source.write_bytes(bytes(200_000))
+    call.firecrest.fault("disk_full", path_regex="/transfer/cp$", body=100 * 1024)
+
+    job = call.transfer("cp", {"path": str(source), "targetPath": f"{source}2"})
+
+    assert "successfully" not in job["log"]
+    assert Path(f"{source}2").stat().st_size == 100 * 1024
+
+
+def test_a_full_disk_stops_a_direct_call(call: Caller) -> None:
+    directory = call.firecrest.directory
+    call.firecrest.fault("disk_full", path_regex="/ops/upload$", body=0)
+    arguments: dict[str, Any] = {"params": {"path": str(directory)}, "files": {"file": ("f", b"12345")}}
+
+    first, second = (call("POST", "/filesystem/cluster/ops/upload", **arguments) for _ in range(2))
+
+    assert (first.status_code, second.status_code) == (500, 204)
+    assert "File too large" in first.text
+    assert (directory / "f").read_bytes() == b"12345"
+
+
+@pytest.mark.parametrize(
+    ("action", "content"), [("object_changes", b"912345678"), ("object_shrinks", b"1234")]
+)
+def test_an_object_is_another_one_from_one_request_to_the_next(
+    action: str, content: bytes, call: Caller
+) -> None:
+    # given an object of which the first bytes are there
+    source = call.firecrest.directory / "f"
+    source.write_text("123456789")
+    body = {"path": str(source), "transferDirectives": {"transferMethod": "s3"}}
+    staged = call("POST", "/filesystem/cluster/transfer/download", json=body).json()
+    url = staged["transferDirectives"]["downloadUrl"]
+    deadline = time.monotonic() + 20
+    while (answer := requests.get(url, timeout=10)).status_code == 404:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    version = {"If-Match": answer.headers["ETag"]}
+    assert requests.get(url, headers=version, timeout=10).content == b"123456789"
+
+    # when it changes
+    call.firecrest.fault(action, method="GET", path_regex="^/s3/")
+
+    # then it is no more of that version
+    assert requests.get(url, headers=version, timeout=10).status_code == 412
+    assert requests.get(url, timeout=10).content == content

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from airflow_provider_firecrest.local.disk import command
 from airflow_provider_firecrest.local.slurm.filenames import NO_INDEX, FileNameValues, default_output, expand
 from airflow_provider_firecrest.local.slurm.node import Launch
 from airflow_provider_firecrest.local.slurm.records import Submission, Task
@@ -91,7 +92,7 @@ def batch_launch(
     env = {**submission.env, **slurm_variables(task, nodes, cluster), "SLURM_LOCAL_STEPS": str(steps)}
     env["PATH"] = f"{bin_directory}{os.pathsep}{env['PATH']}"
     return Launch(
-        argv=[*interpreter(submission.script), str(script)],
+        argv=command([*interpreter(submission.script), str(script)], submission.room),
         env=env,
         cwd=submission.working_dir,
         stdin=stdin,

@@ -38,7 +38,9 @@ _KEPT_REASONS = frozenset(_KEPT_REASONS_TEXT.split())
 
 @dataclass(frozen=True)
 class Submission:
-    """One accepted ``sbatch``. ``time_limit`` in seconds (None: unlimited); file names are still patterns."""
+    """One accepted ``sbatch``. ``time_limit`` in seconds (None: unlimited); file names are still patterns;
+    ``room`` in bytes is what fits into a file that the job writes (None: unlimited).
+    """
 
     job_id: int
     name: str
@@ -65,6 +67,7 @@ class Submission:
     kill_on_invalid_dependency: bool = False
     append: bool = False
     comment: str = ""
+    room: int | None = None
 
     @property
     def cpus(self) -> int:

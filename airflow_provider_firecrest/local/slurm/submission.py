@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
+from airflow_provider_firecrest.local.disk import ROOM
 from airflow_provider_firecrest.local.slurm.arrays import ArraySpec, parse_array
 from airflow_provider_firecrest.local.slurm.config import SchedulerConfig
 from airflow_provider_firecrest.local.slurm.dependencies import Dependency, parse_dependency
@@ -104,6 +105,7 @@ def build(
         kill_on_invalid_dependency=options.get("kill-on-invalid-dep", "").lower() in ("yes", "y"),
         append=options.get("open-mode", "").startswith("a"),
         comment=options.get("comment", ""),
+        room=ROOM.get(),
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from airflow_provider_firecrest.local import disk
 from airflow_provider_firecrest.local.object_store import Part, StoredObject, StoreError
 from airflow_provider_firecrest.local.v1.context import V1
 from airflow_provider_firecrest.local.v1.forms import signed_fields
@@ -174,7 +175,7 @@ def _write(target: Path, stored: StoredObject) -> bool:
     try:
         with target.open("wb") as file:
             for chunk in stored.read(0, stored.size):
-                file.write(chunk)
+                disk.write(file, chunk)
     except OSError:
         return False
     return True
