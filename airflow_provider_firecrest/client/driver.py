@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import ssl
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -25,6 +26,7 @@ from .errors import (
 )
 from .flow import Flow, Kind, Request, Response
 from .rate import shared_pacer
+from .retry import server_time
 from .settings import Settings
 from .tokens import shared_cache
 from .v2 import V2
@@ -51,6 +53,7 @@ class Driver:
         self._api = known_api(settings)
         # Whether a call was ever understood: then an answer that is not is no sign of the wrong generation.
         self._answered = False
+        self._clock_ahead = 0.0
         self._tokens = shared_cache(settings.auth)
         self._pacer = shared_pacer(
             (settings.base_url, settings.auth.identity()), settings.max_requests_per_second
@@ -71,6 +74,15 @@ class Driver:
     def account(self) -> str | None:
         """The connection's default Slurm account."""
         return self.settings.account
+
+    def server_time(self, moment: float) -> float:
+        """Return a moment of this machine's clock as the server's clock shows it.
+
+        The `Date` of its last answer tells how far they are apart; before the first one they count as equal.
+
+        :param moment: seconds since the epoch.
+        """
+        return moment - self._clock_ahead
 
     def _headers(self, token: str | None, request: Request) -> dict[str, str]:
         # The ids must be UUIDs, or the server answers 400 with an empty body.
@@ -117,6 +129,9 @@ class Driver:
     def _checked(self, request: Request, response: Response, seconds: float) -> Response:
         """Return a success; raise what anything else stands for."""
         logger.debug("%s %s -> %d (%.2f s)", request.method, request.path, response.status, seconds)
+        told = server_time(response.headers)
+        if told is not None:
+            self._clock_ahead = time.time() - told
         error = (self._api or V2).error_of(request, response)
         if error is None:
             return response

@@ -36,26 +36,45 @@ _LONGEST_DELAY = 10 * 365 * 86_400.0
 def server_delay(headers: Mapping[str, str]) -> float | None:
     """Return the seconds the server asks us to wait: `Retry-After` (seconds or date), else `RateLimit-Reset`,
     else None.
+
+    A moment is one of the server's clock, which the answer's `Date` tells: ours may be hours off.
     """
     for name in ("retry-after", "ratelimit-reset", "x-ratelimit-reset"):
-        delay = _delay(headers.get(name, "").strip())
+        delay = _delay(headers.get(name, "").strip(), headers)
         if delay is not None:
             return delay
     return None
 
 
-def _delay(value: str) -> float | None:
+def server_time(headers: Mapping[str, str]) -> float | None:
+    """Return the moment of an answer by the server's clock, in seconds since the epoch, or None.
+
+    :param headers: the answer's, with names in lower case.
+    """
+    return _moment(headers.get("date", ""))
+
+
+def _delay(value: str, headers: Mapping[str, str]) -> float | None:
     """Read seconds, a date, or the moment at which a window ends in seconds since the epoch."""
     if re.fullmatch(r"[0-9]{1,12}(\.[0-9]+)?", value):
         seconds = float(value)
-        return seconds if seconds < _LONGEST_DELAY else max(0.0, seconds - time.time())
+        if seconds < _LONGEST_DELAY:
+            return seconds
+        ends: float | None = seconds
+    else:
+        ends = _moment(value)
+    if ends is None:
+        return None
+    now = server_time(headers)
+    return max(0.0, ends - (time.time() if now is None else now))
+
+
+def _moment(value: str) -> float | None:
     try:
         when = parsedate_to_datetime(value)
     except ValueError:
         return None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return max(0.0, when.timestamp() - time.time())
+    return (when.replace(tzinfo=UTC) if when.tzinfo is None else when).timestamp()
 
 
 def may_repeat(request: Request, error: BaseException) -> bool:

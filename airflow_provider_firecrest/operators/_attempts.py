@@ -108,7 +108,7 @@ class Submission:
         self.client, self.request, self.attempt = client, request, attempt
         self.system, self.first_try, self.store, self.log = system, first_try, store, log
         self.fenced = fence and request.script is not None and scripts.is_shell(request.script)
-        self._not_before = not_before
+        self._began = not_before
         self._sleep = sleep
         self._shows_within = SHOWS_WITHIN if shows_within is None else shows_within
 
@@ -176,10 +176,21 @@ class Submission:
             return self.client.get_job(job_id, system=self.system)
         except NotFoundError:
             made = self.client.stat(claim, system=self.system).mtime
-        if made is None or time.time() - made < _YOUNG_CLAIM:
+        if made is None or self.client.server_time(time.time()) - made < _YOUNG_CLAIM:
             return Job(job_id, self._name(), "PENDING")
         self.log.info("Job %s holds a claim, but the system has forgotten it.", job_id)
         return None
+
+    @property
+    def _not_before(self) -> float | None:
+        """By the system's clock, as the ends of jobs are: ours may be hours off.
+
+        Or have been when it was noted. Rather a job of an earlier life than a second one: the earlier moment.
+        """
+        if self._began is None or self._began > time.time():
+            # A beginning that is still to come was noted by a clock that has been put back since.
+            return None
+        return min(self._began, self.client.server_time(self._began))
 
     def _is_past(self, job: Job) -> bool:
         if self.first_try:

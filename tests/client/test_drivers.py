@@ -13,6 +13,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -339,6 +340,25 @@ def test_the_server_is_not_asked_again_before_the_time_it_named(subject: Subject
 
     first, second = server.asked
     assert second.began - first.began >= 1.0
+
+
+@pytest.mark.parametrize("wrong", [7200, -7200], ids=["ahead", "behind"])
+def test_the_servers_clock_is_known_from_its_last_answer(
+    wrong: int, subject: Subject, server: HttpDouble
+) -> None:
+    date = formatdate(time.time() - wrong, usegmt=True)
+    server.answers = [
+        answer({"jobs": [{"jobId": "7", "name": "n", "status": {"state": "RUNNING"}}]}, 200, {"Date": date})
+    ]
+    asked: list[Any] = []
+
+    def ask(client: Any) -> Any:
+        asked.append(client)
+        return client.get_job("7")
+
+    subject.one(settings(server.url), ask)
+
+    assert abs(asked[0].server_time(time.time()) - (time.time() - wrong)) < 5
 
 
 def test_a_pause_asked_of_one_call_holds_for_the_next(subject: Subject, server: HttpDouble) -> None:

@@ -240,3 +240,19 @@ def test_a_reset_given_as_a_moment_is_not_taken_for_seconds() -> None:
 
     assert found is not None
     assert 27.0 <= found <= 31.0
+
+
+@pytest.mark.parametrize("wrong", [7200.0, -7200.0], ids=["ahead", "behind"])
+def test_a_date_is_read_by_the_clock_of_the_server_that_sent_it(wrong: float) -> None:
+    """Ours may be hours off: the answer's own Date tells what time it is there."""
+    there = datetime.now(UTC) - timedelta(seconds=wrong)
+    ends = there + timedelta(seconds=30)
+    date = format_datetime(there, usegmt=True)
+
+    for name, value in (
+        ("retry-after", format_datetime(ends, usegmt=True)),
+        ("x-ratelimit-reset", str(int(ends.timestamp()))),
+    ):
+        found = retry.server_delay({name: value, "date": date})
+        assert found is not None
+        assert 29.0 <= found <= 31.0

@@ -169,6 +169,7 @@ class _Run:
             crashes=self.plan.crashes,
             trigger_kills=self.plan.trigger_kills,
             task_state_store=self.plan.task_state_store,
+            clock=self.plan.clock,
         )
 
     def live(self, lane: Lane) -> None:

@@ -25,7 +25,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TextIO
+
+from tests.faults import hardship
 
 Step = dict[str, Any]
 
@@ -79,7 +82,7 @@ class TaskInstance:
     max_tries: int
     id: str
     folder: Path
-    start_date: datetime = field(default_factory=lambda: datetime.now(tz=UTC))
+    start_date: datetime = field(default_factory=lambda: datetime.fromtimestamp(time.time(), UTC))
 
     @property
     def xcoms(self) -> JsonFile:
@@ -151,6 +154,7 @@ def _context(step: Step) -> dict[str, Any]:
     folder = Path(step["folder"])
     context: dict[str, Any] = {"ti": TaskInstance(folder=folder, **step["ti"])}
     context["task_instance"] = context["ti"]
+    context["dag_run"] = SimpleNamespace(start_date=datetime.fromtimestamp(step["run_began"], UTC))
     if step.get("task_state_store"):
         context["task_state_store"] = TaskStateStore(folder / "state.json")
     return context
@@ -217,6 +221,7 @@ def _live_and_die(step: Step, answer: Path) -> None:
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.environ.update(step["env"])
+        hardship.arrange(room=step.get("room"), clock=step.get("clock") or ())
         outcome = play(step)
         temporary = answer.with_suffix(".new")
         temporary.write_text(json.dumps(outcome))
@@ -230,6 +235,7 @@ def _live_and_die(step: Step, answer: Path) -> None:
 
 def main() -> None:
     """Import what steps need, then do them one after the other until standard input ends."""
+    hardship.install()
     tuning = json.loads(sys.argv[2])
     for name in LOADED:
         import_module(f"airflow_provider_firecrest.{name}")

@@ -14,11 +14,12 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 _MOST_TRIGGER_RUNS = 20
 
@@ -36,6 +37,9 @@ class Task:
     :ivar crashes: for each try, the crash point at which its worker dies ("" for none).
     :ivar trigger_kills: seconds after which the triggerer is killed, one for each time.
     :ivar task_state_store: whether Airflow has one (3.3).
+    :ivar room: for each try, bytes that fit into a file on the worker's disk (None for no limit).
+    :ivar clock: seconds by which the clock of Airflow's machines is ahead; with more than one, it jumps from
+        each to the next, from step to step and in the middle of steps.
     """
 
     operator: str
@@ -46,6 +50,8 @@ class Task:
     trigger_kills: Sequence[float] = ()
     retries: int = 6
     task_state_store: bool = True
+    room: Sequence[int | None] = ()
+    clock: Sequence[float] = ()
     try_number: int = 0
     max_tries: int = -1
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -54,6 +60,8 @@ class Task:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.max_tries = self.retries if self.max_tries < 0 else self.max_tries
         self._kills = list(self.trigger_kills)
+        self._steps = 0
+        self.run_began = time.time() + (self.clock[0] if self.clock else 0.0)
 
     @property
     def log(self) -> Path:
@@ -61,7 +69,8 @@ class Task:
 
     def step(self, phase: str, **more: Any) -> dict[str, Any]:
         """The description of a step, for a lane."""
-        crash = self.crashes[self.try_number - 1] if self.try_number <= len(self.crashes) else ""
+        crash = _of_try(self.crashes, self.try_number) or ""
+        self._steps += 1
         ti = {
             "dag_id": "faults",
             "task_id": self.folder.name,
@@ -79,6 +88,11 @@ class Task:
             "log": str(self.log),
             "env": {**self.env, "FIRECREST_CRASH_AT": "" if phase == "trigger" else crash},
             "task_state_store": self.task_state_store,
+            "run_began": self.run_began,
+            "room": _of_try(self.room, self.try_number),
+            "clock": [self.clock[(self._steps + each) % len(self.clock)] for each in (-1, 0)]
+            if self.clock
+            else [],
             "ti": ti,
             **more,
         }
@@ -121,6 +135,14 @@ class Task:
         outcome = lane.play(step)
         self.history.append({"try": self.try_number, "phase": step["phase"], **outcome})
         return outcome
+
+
+T = TypeVar("T")
+
+
+def _of_try(values: Sequence[T], try_number: int) -> T | None:
+    """What is meant for a try; None for those that nothing was said about."""
+    return values[try_number - 1] if try_number <= len(values) else None
 
 
 class Lane:

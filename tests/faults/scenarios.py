@@ -12,6 +12,12 @@ from typing import Any
 
 BOUNDARIES = ("before_submit", "after_post", "after_store", "before_defer", "in_execute_complete")
 CHANCE = 0.3
+TWO_HOURS = 7200.0
+CLOCKS = {
+    "two hours ahead": (TWO_HOURS,),
+    "two hours behind": (-TWO_HOURS,),
+    "jumps": (0.0, TWO_HOURS, -TWO_HOURS),
+}
 
 _HTML = {"headers": {"content-type": "text/html"}, "body": "<html><body><h1>Bad Gateway</h1></body></html>"}
 _JSON = {"body": {"errorType": "error", "message": "Command execution timeout.", "data": None}}
@@ -31,6 +37,7 @@ class Plan:
     array: bool = False
     failing_runs: int = 0
     task_state_store: bool = True
+    clock: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,8 @@ class Scenario:
     :ivar plan: what happens to each task, drawn from a generator of its own.
     :ivar only: the API generation it is about; 0 for both.
     :ivar share: part of the tasks asked for that are run: less where each takes minutes.
+    :ivar server: settings of the server, beyond those of all campaigns.
+    :ivar refusal: how a task may end in place of success: what its error says. Nothing may be left then.
     """
 
     name: str
@@ -48,6 +57,8 @@ class Scenario:
     plan: Callable[[random.Random], Plan] = field(default=lambda chance: Plan())
     only: int = 0
     share: float = 1.0
+    server: Mapping[str, Any] = field(default_factory=dict)
+    refusal: str = ""
 
 
 def _modes(chance: random.Random, **more: Any) -> Plan:
@@ -74,6 +85,10 @@ def _everything(chance: random.Random) -> Plan:
 
 def _trigger_kills(chance: random.Random) -> Plan:
     return Plan(trigger_kills=tuple(chance.uniform(0.02, 0.6) for _ in range(3)))
+
+
+def _by_clock(clock: tuple[float, ...]) -> Callable[[random.Random], Plan]:
+    return lambda chance: _modes(chance, crashes=(chance.choice(("", *BOUNDARIES)),), clock=clock)
 
 
 def submits(action: str, **details: Any) -> dict[str, Any]:
@@ -138,6 +153,10 @@ JOB_SCENARIOS = (
         ({"action": "task_400", "method": "GET", "path_regex": "/compute/", "probability": CHANCE},),
         _one_boundary,
         only=1,
+    ),
+    *(
+        Scenario(f"our clock {name}, worker killed", (submits("lose_answer"),), _by_clock(clock), share=0.5)
+        for name, clock in CLOCKS.items()
     ),
     Scenario(
         "everything at once",
