@@ -63,7 +63,7 @@ def _run(
     folder: Path, scenario: Scenario, generation: int, lane: Lane, options: argparse.Namespace
 ) -> Findings:
     # A server for each scenario: a list of thousands of jobs would make every look-up slow.
-    with LocalFirecrest(**SERVER) as server:
+    with LocalFirecrest(**{**SERVER, **scenario.server}) as server:
         runs = max(1, round(options.runs * scenario.share))
         return Case(scenario.name, generation, runs, options.seed).run(server, folder, lane)
 

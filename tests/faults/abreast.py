@@ -90,6 +90,9 @@ class Campaigns:
         try:
             if server is None:
                 server = self._stack.enter_context(LocalFirecrest(**SERVER))
+            if case.scenario.server:
+                with LocalFirecrest(**{**SERVER, **case.scenario.server}) as special:
+                    return case.run(special, self._folder, self._lane)
             return case.run(server, self._folder, self._lane)
         finally:
             self._free.put(server)

@@ -55,7 +55,11 @@ def assert_nothing_went_wrong(campaigns: Campaigns, case: Case) -> None:
             ("jobs that fail once, worker killed", 3),
         )
         for generation in (1, 2)
-    )
+    ),
+    *(
+        Case(f"our clock {clock}, worker killed", generation, 4, SEED)
+        for clock, generation in (("two hours ahead", 1), ("two hours behind", 2), ("jumps", 2))
+    ),
 )
 def test_every_job_runs_once_and_none_is_lost(case: Case, campaigns: Campaigns) -> None:
     assert_nothing_went_wrong(campaigns, case)
