@@ -25,6 +25,8 @@ POINTS = frozenset(
         "before_complete_upload",
         "after_complete_upload",
         "during_ranges",
+        "before_rename",
+        "after_rename",
     }
 )
 

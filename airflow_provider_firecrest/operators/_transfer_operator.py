@@ -101,7 +101,7 @@ class TransferOperator(ResumesTransfers, BaseOperator):
 
         memory = self.memory(client, context)
         known = self.known(client, memory)
-        plan = self._plan(client, known)
+        plan = self._plan(client, known, memory, context)
         if plan.way == "skip":
             self.log.info("%s is there already, with the same size and SHA-256.", plan.target)
             memory.forget()
@@ -152,7 +152,13 @@ class TransferOperator(ResumesTransfers, BaseOperator):
     def _is_directory(self, client: FirecrestClient) -> bool:
         raise NotImplementedError
 
-    def _plan(self, client: FirecrestClient, known: dict[str, Any] | None) -> Any:
+    def _plan(
+        self,
+        client: FirecrestClient,
+        known: dict[str, Any] | None,
+        memory: TransferMemory,
+        context: Context,
+    ) -> Any:
         raise NotImplementedError
 
     def _direct(self, client: FirecrestClient, plan: Any, memory: TransferMemory) -> TransferResult:

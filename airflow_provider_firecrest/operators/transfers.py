@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from ..client import FirecrestClient
-    from ..client.transfers import DownloadPlan, StagedDownload, TransferResult, UploadPlan
+    from ..client.transfers import DownloadPlan, StagedDownload, TransferResult, UploadPlan, UploadState
     from ..client.transfers.directory import Next
     from ._transfer_memory import TransferMemory
 
@@ -27,9 +27,10 @@ class FirecrestUploadOperator(TransferOperator):
 
     The result is a JSON dict. Of a file: ``source``, ``target``, ``size``, ``sha256``, ``way`` (``direct``,
     ``staged`` or ``skip``), ``system``, ``job_id`` and ``seconds``; one that turns out wrong on the system is
-    removed there. Of a directory: ``source``, ``target``, ``files``, ``bytes``, ``tree_sha256``, ``way``,
-    ``system``, ``job_ids`` and ``seconds``; it travels as one archive, a batch job unpacks it, and it gets
-    its name when it is complete and right.
+    removed there. On FirecREST v1 it is written under a hidden name and renamed when it is proven, so its
+    target is untouched until then. Of a directory: ``source``, ``target``, ``files``, ``bytes``,
+    ``tree_sha256``, ``way``, ``system``, ``job_ids`` and ``seconds``; it travels as one archive, a batch job
+    unpacks it, and it gets its name when it is complete and right.
 
     :param source_path: local file or directory, on the worker.
     :param target_path: absolute path on the system. For a file: the file to be, or a directory (an existing
@@ -72,8 +73,34 @@ class FirecrestUploadOperator(TransferOperator):
             watch=self._watch(),
         )
 
-    def _plan(self, client: FirecrestClient, known: dict[str, Any] | None) -> UploadPlan:
-        from ..client.transfers import UploadState, plan_upload
+    def _plan(
+        self,
+        client: FirecrestClient,
+        known: dict[str, Any] | None,
+        memory: TransferMemory,
+        context: Context,
+    ) -> UploadPlan:
+        from ..client.errors import FirecrestError
+        from ..client.staging import may_pass
+        from ..client.transfers import UploadState, part
+
+        state = UploadState.from_dict(known) if known else None
+        mark = self.mark(client, context)
+        try:
+            plan = self._plan_after(client, state, mark)
+        except FirecrestError as error:
+            if state is not None and state.part and not may_pass(error):
+                part.remove(client, state.part, state.system)
+            raise
+        if not memory.first_try and client.api.generation == 1:
+            # Of a staged one it is still to be seen whether it can be gone on with.
+            keep = state.part if state is not None and plan.way == "staged" else None
+            part.sweep(client, plan.target, mark, plan.system, keep=keep)
+        return plan
+
+    def _plan_after(self, client: FirecrestClient, state: UploadState | None, mark: str) -> UploadPlan:
+        """Plan, knowing what the try before may have done to the target."""
+        from ..client.transfers import plan_upload
 
         def plan(if_exists: str) -> UploadPlan:
             return plan_upload(
@@ -84,9 +111,12 @@ class FirecrestUploadOperator(TransferOperator):
                 account=self.account,
                 if_exists=if_exists,  # type: ignore[arg-type]
                 verify_checksum=self.verify_checksum,
+                mark=mark,
             )
 
-        state = UploadState.from_dict(known) if known else None
+        if state is not None and state.part:
+            # The try before found no target; one that is there now, and is the same file, is its own work.
+            return plan("skip" if self.if_exists == "fail" and state.may_have_written else self.if_exists)
         if state is not None and state.may_have_written:
             # The try before found the target as if_exists wants it; what is there now is its own work.
             found = plan("overwrite")
@@ -98,7 +128,7 @@ class FirecrestUploadOperator(TransferOperator):
         from ..client.transfers import UploadState, upload_direct
 
         memory.keep_upload(UploadState.of_plan(plan, "direct"))
-        return upload_direct(client, plan)
+        return upload_direct(client, plan, stop=self.stop)
 
     def _staged_note(
         self,
@@ -108,6 +138,7 @@ class FirecrestUploadOperator(TransferOperator):
         known: dict[str, Any] | None,
         context: Context,
     ) -> dict[str, Any]:
+        from ..client.leftovers import Leftover
         from ..client.transfers import UploadState, stage_upload
         from ..client.transfers.orphans import cancel_ingress
 
@@ -129,12 +160,23 @@ class FirecrestUploadOperator(TransferOperator):
         )
         what = f"job {staged.job_id}" if staged.job_id else f"FirecREST's task {staged.task_id}"
         self.log.info("All bytes are in the object storage; %s writes the file.", what)
-        return {**self._note_for(staged), "staged": staged.as_dict()}
+        note = {**self._note_for(staged), "staged": staged.as_dict()}
+        if staged.part:
+            note["leftover"] = Leftover(staged.part, staged.system).as_dict()
+        return note
 
     def _finish(self, client: FirecrestClient, note: dict[str, Any], job: Any, context: Context) -> Any:
-        from ..client.transfers import StagedUpload, finish_upload
+        from ..client.transfers import StagedUpload, finish_upload, part
 
-        return self._done(finish_upload(client, StagedUpload.from_dict(note["staged"]), job))
+        staged = StagedUpload.from_dict(note["staged"])
+        self._running = note if staged.part else None
+        keep = self.memory(client, context).keeps and self.goes_on(context)
+        result = finish_upload(client, staged, job, stop=self.stop, keep=keep)
+        self._running = None
+        if staged.part and not self.memory(client, context).first_try:
+            # An earlier try's task may have written its own part only now: FirecREST v1 cannot cancel it.
+            part.sweep(client, staged.target, self.mark(client, context), staged.system)
+        return self._done(result)
 
 
 class FirecrestDownloadOperator(TransferOperator):
@@ -195,7 +237,13 @@ class FirecrestDownloadOperator(TransferOperator):
             watch=self._watch(),
         )
 
-    def _plan(self, client: FirecrestClient, known: dict[str, Any] | None) -> DownloadPlan:
+    def _plan(
+        self,
+        client: FirecrestClient,
+        known: dict[str, Any] | None,
+        memory: TransferMemory,
+        context: Context,
+    ) -> DownloadPlan:
         from ..client.transfers import plan_download
 
         # The try before found no target; one that is there now, and is the same file, is its own work.

@@ -45,7 +45,8 @@ def client_of(firecrest: FirecrestForTest, **changes: Any) -> Iterator[Firecrest
         "max_requests_per_second": 200.0,
     }
     login = ClientCredentials(firecrest.token_url, firecrest.client_id, firecrest.client_secret)
-    with FirecrestClient(Settings(firecrest.base_url, login, **{**defaults, **changes})) as client:
+    url = changes.pop("base_url", firecrest.base_url)
+    with FirecrestClient(Settings(url, login, **{**defaults, **changes})) as client:
         yield client
 
 

@@ -54,6 +54,38 @@ def call(firecrest: FirecrestForTest) -> Iterator[Caller]:
     firecrest.control("PUT", "v1", settings)
 
 
+@pytest.mark.parametrize(
+    ("there", "lands"),
+    [("nothing", "b"), ("file", "b"), ("link to a file", "b"), ("directory", "b/a"), ("link to one", "d/a")],
+)
+def test_a_rename_does_what_mv_force_does(
+    there: str, lands: str, firecrest: FirecrestForTest, call: Caller
+) -> None:
+    """The command that the real server runs (utilities.py of FirecREST 1.16): it replaces files and links at
+    once, and moves into directories."""
+    directory = firecrest.directory
+    (directory / "a").write_text("new")
+    (directory / "d").mkdir()
+    (directory / "c").write_text("behind")
+    made = {
+        "file": lambda path: path.write_text("old"),
+        "link to a file": lambda path: path.symlink_to("c"),
+        "directory": Path.mkdir,
+        "link to one": lambda path: path.symlink_to("d"),
+    }
+    if there in made:
+        made[there](directory / "b")  # type: ignore[no-untyped-call]
+
+    form = {"sourcePath": str(directory / "a"), "targetPath": str(directory / "b")}
+    answer = call("PUT", "/utilities/rename", data=form)
+
+    assert answer.status_code == 200
+    assert (directory / lands).read_text() == "new"
+    assert (directory / "b").is_symlink() == (there == "link to one")
+    assert (directory / "c").read_text() == "behind"
+    assert not (directory / "a").exists()
+
+
 def test_ready_server_tells_where_v1_is(firecrest: FirecrestForTest) -> None:
     assert firecrest.base_url_v1 == firecrest.base_url.removesuffix("/v2") + "/v1"
 

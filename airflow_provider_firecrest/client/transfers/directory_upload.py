@@ -188,6 +188,8 @@ def _send_archive(
         if_exists="overwrite",
         # The digest of the unpacked tree proves more than that of the archive.
         verify_checksum=False,
+        # Nobody looks for it there.
+        in_place=True,
     )
     logger.info("Sending %d bytes, %s.", plan.size, plan.way)
     if plan.way == "direct":

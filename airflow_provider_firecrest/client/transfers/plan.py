@@ -29,6 +29,10 @@ class UploadPlan:
         same file is there).
     :ivar replaces: whether something is at the target now; if not, what a failed upload leaves there is ours
         to remove.
+    :ivar part: the path that is written first and renamed when it is proven; None: the target itself is.
+    :ivar if_exists: what may be at the target at the moment of that renaming: with ``overwrite`` a file, else
+        nothing.
+    :ivar mode: permissions of the file that is replaced, which the new one gets; None: there is none.
     """
 
     source: Path
@@ -40,6 +44,14 @@ class UploadPlan:
     verify_checksum: bool = True
     sha256: str | None = None
     replaces: bool = False
+    part: str | None = None
+    if_exists: IfExists = "fail"
+    mode: int | None = None
+
+    @property
+    def written(self) -> str:
+        """The path that the server writes."""
+        return self.part or self.target
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,8 @@ def prove(
     account: str | None = None,
     evidence: str = "",
     transfer: TransferJob | None = None,
-) -> None:
+    name: str | None = None,
+) -> FileStat:
     """Compare a file on the system with what it must be.
 
     :param client: the client.
@@ -108,28 +109,32 @@ def prove(
     :param account: Slurm account, should the digest take a job.
     :param evidence: what the server's job said, for the error.
     :param transfer: the server's job, for the error.
+    :param name: what errors call the file; default: its path.
+    :returns: its stat.
     :raises TransferFailedError: it is not there.
     :raises IntegrityError: it differs.
     """
+    name = name or path
     try:
         found = stat_when_there(client, path, system)
     except NotFoundError:
         raise TransferFailedError(
-            f"{path} is not on {system}. {evidence}".strip(), transfer=transfer
+            f"{name} is not on {system}. {evidence}".strip(), transfer=transfer
         ) from None
     if found.size != size:
         raise IntegrityError(
-            f"{path} on {system} has {found.size} bytes instead of {size}. {evidence}".strip(),
+            f"{name} on {system} has {found.size} bytes instead of {size}. {evidence}".strip(),
             transfer=transfer,
         )
     if sha256 is None:
-        return
+        return found
     digest = remote_sha256(client, path, size, system, account)
     if digest != sha256:
         raise IntegrityError(
-            f"{path} on {system} has SHA-256 {digest} instead of {sha256}. {evidence}".strip(),
+            f"{name} on {system} has SHA-256 {digest} instead of {sha256}. {evidence}".strip(),
             transfer=transfer,
         )
+    return found
 
 
 class Staged(Protocol):

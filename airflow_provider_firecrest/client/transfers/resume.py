@@ -21,6 +21,7 @@ from .. import staging
 from ..errors import FirecrestError, NotFoundError
 from ..models import FormTicket, Job, TransferJob, UploadTicket
 from ..sync_client import FirecrestClient
+from . import part
 from .plan import DownloadPlan, UploadPlan
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class UploadState:
     :ivar replaces: whether something was at the target before.
     :ivar parts: ETags of the parts that are sent, by number.
     :ivar sha256: of the source, from ``sent`` on.
+    :ivar part: the path that is written first and renamed when it is proven; None: the target itself is.
     """
 
     source: str
@@ -67,13 +69,21 @@ class UploadState:
     form_fields: Mapping[str, str] = field(default_factory=dict, repr=False)
     parts: Mapping[int, str] = field(default_factory=dict)
     sha256: str | None = None
+    part: str | None = None
 
     @classmethod
     def of_plan(cls, plan: UploadPlan, phase: Phase) -> UploadState:
         """Return the state of an upload that begins now."""
         found = plan.source.stat()
         return cls(
-            str(plan.source), plan.target, plan.system, plan.size, found.st_mtime_ns, phase, plan.replaces
+            source=str(plan.source),
+            target=plan.target,
+            system=plan.system,
+            size=plan.size,
+            mtime_ns=found.st_mtime_ns,
+            phase=phase,
+            replaces=plan.replaces,
+            part=plan.part,
         )
 
     def with_ticket(self, ticket: UploadTicket | FormTicket) -> UploadState:
@@ -146,6 +156,8 @@ def continued_upload(client: FirecrestClient, plan: UploadPlan, state: UploadSta
     if going is None:
         logger.info("The upload to %s starts anew.", plan.target)
         give_up(client, state.job_id, state.system)
+        if state.part:
+            part.remove(client, state.part, state.system)
         return None
     sent = f"{len(going.parts)} of {len(going.part_urls)} parts are sent"
     logger.info(

@@ -24,7 +24,7 @@ from ..errors import (
 from ..models import TransferJob
 from ..sync_client import FirecrestClient
 from . import orphans
-from .plan import UploadPlan
+from .plan import IfExists, UploadPlan
 from .resume import Save, UploadState, continued_upload, give_up, logger
 
 _LOST_TICKET = (TransferFailedError, NotFoundError, PermissionDeniedError)
@@ -39,6 +39,10 @@ class StagedUpload:
     :ivar sha256: digest of the bytes sent.
     :ivar job_id: the server's job that writes the file (FirecREST v2).
     :ivar task_id: the server's task that does so (FirecREST v1).
+    :ivar part: the path that is written, and renamed to ``target`` when it is proven; None: ``target`` itself
+        is.
+    :ivar if_exists: what may be at the target then: with ``overwrite`` a file, else nothing.
+    :ivar mode: permissions of the file that is replaced; None: there is none.
     """
 
     source: str
@@ -54,6 +58,9 @@ class StagedUpload:
     verify_checksum: bool = True
     replaces: bool = False
     seconds: float = 0.0
+    part: str | None = None
+    if_exists: IfExists = "fail"
+    mode: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -136,7 +143,7 @@ class _Sending:
         plan, client = self._plan, self._client
         state = UploadState.of_plan(plan, "started")
         try:
-            ticket = client.transfer_upload(plan.target, plan.size, account=plan.account, system=plan.system)
+            ticket = client.transfer_upload(plan.written, plan.size, account=plan.account, system=plan.system)
         except AmbiguousError:
             if client.api.generation == 2:
                 orphans.cancel_ingress(client, plan.target, plan.system)
@@ -218,4 +225,7 @@ class _Sending:
             verify_checksum=plan.verify_checksum,
             replaces=state.replaces,
             seconds=time.monotonic() - self._started,
+            part=state.part,
+            if_exists=plan.if_exists,
+            mode=plan.mode,
         )

@@ -1,13 +1,15 @@
 """Uploading one file: plan, send, prove.
 
 A small file is one request. A large one goes through the object store (``sending``). The success message of
-the server's job is no proof, so the file is looked at afterwards.
+the server's job is no proof, so the file is looked at afterwards. Where the API can rename, it is written as
+a hidden part beside its target (``part``), and gets its name when it is proven (``final_name``).
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +32,7 @@ from ..errors import (
 )
 from ..models import FileStat, Job, System, TransferJob
 from ..sync_client import FirecrestClient
-from . import proof
+from . import final_name, part, proof
 from .plan import (
     IfExists,
     TransferResult,
@@ -71,6 +73,8 @@ def plan_upload(
     account: str | None = None,
     if_exists: IfExists = "fail",
     verify_checksum: bool = True,
+    in_place: bool = False,
+    mark: str | None = None,
 ) -> UploadPlan:
     """Check everything that can be checked before bytes move, and choose the way.
 
@@ -84,11 +88,14 @@ def plan_upload(
     :param if_exists: ``fail``; ``overwrite``; ``skip`` leaves a file of the same size and digest alone and
         fails on any other.
     :param verify_checksum: compare SHA-256 at the end; without it only the size is compared.
+    :param in_place: write the target itself, not a part that is renamed when it is proven. FirecREST v2
+        cannot do otherwise.
+    :param mark: names the part, so that a later process finds it (``part.sweep``).
     :returns: the plan.
     :raises InvalidRequestError: a path is wrong; the message names the field.
     :raises NotFoundError: the target's directory, or the system, does not exist.
     :raises ConflictError: the target exists.
-    :endpoint: GET /status/systems, GET .../ops/stat
+    :endpoint: GET /status/systems, GET .../ops/stat; v1, of a link: GET /utilities/ls
     """
     check_if_exists(if_exists)
     source = Path(source)
@@ -100,33 +107,46 @@ def plan_upload(
     wanted, there = _resolve(client, wanted, source.name, info, is_full_path=target.endswith("/"))
     plan = UploadPlan(source, wanted, size, "direct", info.name, account or client.account, verify_checksum)
     plan = replace(plan, way=_way(plan, info, client.api.rules))
-    if there is None:
+    if there is not None:
+        plan = replace(_existing(client, plan, there, if_exists), replaces=True)
+    if in_place or plan.way == "skip":
         return plan
-    return replace(_existing(client, plan, there, if_exists), replaces=True)
+    return part.with_part(client, plan, there, if_exists, mark)
 
 
-def upload_direct(client: FirecrestClient, plan: UploadPlan) -> TransferResult:
+def upload_direct(
+    client: FirecrestClient, plan: UploadPlan, *, stop: threading.Event | None = None
+) -> TransferResult:
     """Send a small or an empty file in one request, and prove it.
 
     :param client: the client.
     :param plan: a plan whose way is ``direct``.
+    :param stop: set it to stop before the file gets its name.
     :raises IntegrityError: the file on the system differs; it was removed.
-    :endpoint: POST .../ops/upload, GET .../ops/stat, GET .../ops/checksum
+    :raises ConflictError: something appeared at the target meanwhile.
+    :endpoint: POST .../ops/upload, GET .../ops/stat, GET .../ops/checksum; v1: PUT /utilities/rename
     """
     started = time.monotonic()
     content = plan.source.read_bytes()
     if len(content) != plan.size:
         raise InvalidRequestError(f"source_path: {plan.source} changed its size while it was being uploaded.")
     sha256 = hashlib.sha256(content).hexdigest()
+    written = plan.written
     try:
-        client.upload(paths.parent(plan.target), paths.basename(plan.target), content, system=plan.system)
+        client.upload(paths.parent(written), paths.basename(written), content, system=plan.system)
     except FirecrestError as error:
         # After a timeout, or on a full disk, there may be a half of it, which the next attempt would take for
         # somebody's file.
-        if _may_have_acted(error) and not plan.replaces:
-            _quietly_remove(client, plan.target, plan.system)
+        if _may_have_acted(error) and (plan.part or not plan.replaces):
+            part.remove(client, written, plan.system)
         raise
-    _prove(client, plan.target, plan.size, sha256, plan.system, plan.account, plan.verify_checksum)
+    try:
+        _settle(client, plan, sha256, plan.verify_checksum, stop=stop)
+    except BaseException:
+        # The next attempt sends it again: nothing is gained by leaving it.
+        if plan.part:
+            part.remove(client, plan.part, plan.system)
+        raise
     return TransferResult(
         str(plan.source),
         plan.target,
@@ -139,41 +159,34 @@ def upload_direct(client: FirecrestClient, plan: UploadPlan) -> TransferResult:
     )
 
 
-def finish_upload(client: FirecrestClient, staged: StagedUpload, job: Job | None = None) -> TransferResult:
-    """Prove a staged upload, once the server's job is over.
+def finish_upload(
+    client: FirecrestClient,
+    staged: StagedUpload,
+    job: Job | None = None,
+    *,
+    stop: threading.Event | None = None,
+    keep: bool = False,
+) -> TransferResult:
+    """Prove a staged upload, once the server's job is over, and give it its name.
 
     :param client: the client.
     :param staged: what :func:`stage_upload` returned.
     :param job: the server's job in its final state; None asks for it.
+    :param stop: set it to stop before the file gets its name.
+    :param keep: leave a part when the proof is broken off or fails in a way that may pass (another attempt
+        follows).
     :raises TransferFailedError: the job failed or its file is not there; the message holds its logs.
     :raises IntegrityError: the file differs; it was removed.
-    :endpoint: GET .../ops/tail (logs), GET .../ops/stat, GET .../ops/checksum
+    :raises ConflictError: something appeared at the target meanwhile.
+    :endpoint: GET .../ops/tail (logs), GET .../ops/stat, GET .../ops/checksum; v1: PUT /utilities/rename
     """
     started = time.monotonic()
-    if staged.task_id is None:
-        job = job or client.get_job(str(staged.job_id), system=staged.system)
     try:
-        evidence, said_yes = proof.end_of_transfer(
-            client, staged, job, what=f"Uploading {staged.source} to {staged.target}", success=_DONE
-        )
-    except TransferFailedError:
-        # A job that was ended in the middle leaves a half; what was there before is left alone.
-        failed = job is None or not job.succeeded
-        if not staged.replaces and (failed or _is_wrong(client, staged)):
-            _quietly_remove(client, staged.target, staged.system)
+        _finish(client, staged, job, stop)
+    except BaseException as error:
+        if staged.part and not (keep and _may_pass(error)):
+            part.remove(client, staged.part, staged.system)
         raise
-    _prove(
-        client,
-        staged.target,
-        staged.size,
-        staged.sha256,
-        staged.system,
-        staged.account,
-        # Without the job's word, a file of the same size may be the one that was there before.
-        staged.verify_checksum or not said_yes,
-        evidence=evidence,
-        transfer=staged.transfer,
-    )
     return TransferResult(
         staged.source,
         staged.target,
@@ -184,6 +197,26 @@ def finish_upload(client: FirecrestClient, staged: StagedUpload, job: Job | None
         staged.job_id,
         staged.seconds + time.monotonic() - started,
     )
+
+
+def _finish(
+    client: FirecrestClient, staged: StagedUpload, job: Job | None, stop: threading.Event | None
+) -> None:
+    if staged.task_id is None:
+        job = job or client.get_job(str(staged.job_id), system=staged.system)
+    try:
+        evidence, said_yes = proof.end_of_transfer(
+            client, staged, job, what=f"Uploading {staged.source} to {staged.target}", success=_DONE
+        )
+    except TransferFailedError:
+        # A job that was ended in the middle leaves a half; what was there before is left alone.
+        failed = job is None or not job.succeeded
+        if not staged.part and not staged.replaces and (failed or _is_wrong(client, staged)):
+            part.remove(client, staged.target, staged.system)
+        raise
+    # Without the job's word, a file of the same size may be the one that was there before.
+    verify = staged.verify_checksum or not said_yes
+    _settle(client, staged, staged.sha256, verify, evidence=evidence, transfer=staged.transfer, stop=stop)
 
 
 def cancel_staged(client: FirecrestClient, staged: StagedUpload | StagedDownload) -> None:
@@ -253,37 +286,60 @@ def _existing(client: FirecrestClient, plan: UploadPlan, there: FileStat, if_exi
     )
 
 
-def _prove(
+def _settle(
     client: FirecrestClient,
-    target: str,
-    size: int,
+    upload: UploadPlan | StagedUpload,
     sha256: str,
-    system: str,
-    account: str | None,
     verify_checksum: bool,
     *,
     evidence: str = "",
     transfer: TransferJob | None = None,
+    stop: threading.Event | None = None,
 ) -> None:
+    """Prove what was written. A part gets its name then; a target that is wrong is removed."""
     try:
-        proof.prove(
+        proven = proof.prove(
             client,
-            target,
-            size=size,
+            upload.part or upload.target,
+            size=upload.size,
             sha256=sha256 if verify_checksum else None,
-            system=system,
-            account=account,
-            evidence=evidence,
+            system=upload.system,
+            account=upload.account,
+            evidence=f"It was to be written as {upload.part} first. {evidence}" if upload.part else evidence,
             transfer=transfer,
+            name=upload.target,
         )
     except IntegrityError as error:
-        # A wrong file under the right name is worse than none.
-        try:
-            client.rm(target, system=system)
-            error.message += " It was removed."
-        except FirecrestError as failure:
-            error.message += f" It could not be removed: {failure.message}"
+        if upload.part:
+            error.message += f" What was at {upload.target} was left as it was."
+        else:
+            _remove_wrong(client, upload, error)
         raise
+    except TransferFailedError:
+        # An earlier try may have died between the renaming and its end.
+        if upload.part and final_name.has_content(client, upload, sha256):
+            return
+        raise
+    if stop is not None and stop.is_set():
+        raise staging.TransferCancelledError(
+            f"The upload to {upload.target} was stopped before it got its name."
+        )
+    if upload.part:
+        final_name.give_name(client, upload, proven, sha256)
+
+
+def _remove_wrong(client: FirecrestClient, upload: UploadPlan | StagedUpload, error: IntegrityError) -> None:
+    # A wrong file under the right name is worse than none.
+    try:
+        client.rm(upload.target, system=upload.system)
+        error.message += " It was removed."
+    except FirecrestError as failure:
+        error.message += f" It could not be removed: {failure.message}"
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether another attempt may find the part good: a timeout of Airflow's says nothing about it."""
+    return staging.may_pass(error) or not isinstance(error, FirecrestError)
 
 
 def _may_have_acted(error: FirecrestError) -> bool:
@@ -302,13 +358,3 @@ def _is_wrong(client: FirecrestClient, staged: StagedUpload) -> bool:
         logger.info("What is at %s cannot be compared: %s", staged.target, error.message)
         return False
     return found != staged.sha256
-
-
-def _quietly_remove(client: FirecrestClient, target: str, system: str) -> None:
-    try:
-        client.rm(target, system=system)
-        logger.info("Removed what the failed upload had left at %s.", target)
-    except NotFoundError:
-        return
-    except FirecrestError as error:
-        logger.warning("What the failed upload left at %s could not be removed: %s", target, error.message)
