@@ -22,10 +22,16 @@ from tenacity import AsyncRetrying
 from . import retry
 from .auth import TokenRequest
 from .calls import Calls
-from .detect import Api, detect, explained
+from .detect import Api, after_page, detect, explained
 from .driver import Driver, lost_answer, not_sent, tls_problem
-from .errors import AuthenticationError, ConfigurationError, FirecrestError, UnavailableError
-from .flow import Flow, Request, Response, Sleep
+from .errors import (
+    AuthenticationError,
+    ConfigurationError,
+    FirecrestError,
+    NotFirecrestError,
+    UnavailableError,
+)
+from .flow import Flow, Kind, Request, Response, Sleep
 from .settings import Settings
 
 T = TypeVar("T")
@@ -136,8 +142,16 @@ class AsyncFirecrestClient(Driver, Calls):
             **retry.policy(request, budget=self.settings.retry_budget), sleep=asyncio.sleep
         ):
             with attempt:
-                return await self._authorised(request)
+                return await self._sent(request)
         raise AssertionError("tenacity ends by a result or an exception")
+
+    async def _sent(self, request: Request) -> Response:
+        try:
+            return await self._authorised(request)
+        except NotFirecrestError as error:
+            if request.kind is not Kind.CREATE:
+                raise
+            raise await self.run(after_page(self.settings, error)) from None
 
     async def _authorised(self, request: Request) -> Response:
         """Send once; after a 401 once more with a new token, since the server's clock or its memory may

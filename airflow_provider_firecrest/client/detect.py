@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from .errors import ConfigurationError, FirecrestError, InvalidRequestError, NotFoundError, ProtocolError
+from .errors import (
+    AmbiguousError,
+    ConfigurationError,
+    FirecrestError,
+    InvalidRequestError,
+    NotFirecrestError,
+    NotFoundError,
+    ProtocolError,
+)
 from .flow import Flow, Request, Response
 from .settings import Settings
 from .v1 import V1
@@ -33,13 +41,15 @@ def detect(settings: Settings) -> Flow[Api]:
 
     :param settings: settings with ``api_version="auto"``.
     :returns: its flows.
-    :raises ProtocolError: it speaks neither.
+    :raises ProtocolError: it speaks neither; :class:`NotFirecrestError` if it is a web page.
     :raises FirecrestError: no answer; nothing is concluded from that.
     :endpoint: GET /status/systems
     """
     try:
         response: Response = yield _QUESTION
         body: Any = response.json()
+    except NotFirecrestError:
+        raise
     except (ValueError, NotFoundError, ProtocolError, InvalidRequestError):
         body = None
     for key, api in (("systems", V2), ("out", V1)):
@@ -70,4 +80,28 @@ def explained(settings: Settings, error: FirecrestError) -> Flow[FirecrestError]
     return ConfigurationError(
         f"api_version: the connection says {settings.api_version}, but what answers at {settings.base_url} is"
         f" FirecREST v{found.generation}; set api_version to {found.generation} or auto."
+    )
+
+
+def after_page(settings: Settings, error: NotFirecrestError) -> Flow[FirecrestError]:
+    """Return what a page in answer to a call that creates something means.
+
+    Asked once more for what cannot be acted on, an address that is no FirecREST answers with a page again.
+    Anything else leaves it open whether FirecREST is behind it, and has acted.
+
+    :param settings: the connection's settings.
+    :param error: what became of the call.
+    :endpoint: GET /status/systems
+    """
+    try:
+        yield from detect(settings)
+    except NotFirecrestError:
+        return error
+    except FirecrestError:
+        pass
+    return AmbiguousError(
+        "A web page came instead of FirecREST's answer; what was asked may have happened.",
+        method=error.method,
+        path=error.path,
+        status=error.status,
     )

@@ -19,12 +19,14 @@ from .errors import (
     ConfigurationError,
     FirecrestError,
     InvalidRequestError,
+    NotFirecrestError,
     ProtocolError,
     RateLimitError,
     RequestTimeoutError,
     UnavailableError,
 )
 from .flow import Flow, Kind, Request, Response
+from .pages import not_firecrest
 from .rate import shared_pacer
 from .retry import server_time
 from .settings import Settings
@@ -124,7 +126,8 @@ class Driver:
         if isinstance(error, InvalidRequestError):
             return error.status in (400, 404, 405)
         redirected = error.status is not None and 300 <= error.status < 400
-        return isinstance(error, ProtocolError) and not redirected
+        told = redirected or isinstance(error, NotFirecrestError)
+        return isinstance(error, ProtocolError) and not told
 
     def _checked(self, request: Request, response: Response, seconds: float) -> Response:
         """Return a success; raise what anything else stands for."""
@@ -132,7 +135,8 @@ class Driver:
         told = server_time(response.headers)
         if told is not None:
             self._clock_ahead = time.time() - told
-        error = (self._api or V2).error_of(request, response)
+        error: FirecrestError | None = not_firecrest(self.base_url, request, response)
+        error = error or (self._api or V2).error_of(request, response)
         if error is None:
             return response
         if error.status == 429:

@@ -185,6 +185,12 @@ class ProtocolError(FirecrestError):
     """
 
 
+class NotFirecrestError(ProtocolError):
+    """A web page is all that this process has ever got from the address: a login page, a portal. Nothing was
+    acted on.
+    """
+
+
 class JobFailedError(FirecrestError):
     """A Slurm job ended in a state that is not success.
 

@@ -19,10 +19,16 @@ from tenacity import Retrying
 from . import retry
 from .auth import TokenRequest
 from .calls import Calls
-from .detect import Api, detect, explained
+from .detect import Api, after_page, detect, explained
 from .driver import Driver, causes, lost_answer, not_sent, tls_problem
-from .errors import AuthenticationError, ConfigurationError, FirecrestError, UnavailableError
-from .flow import Flow, Request, Response, Sleep
+from .errors import (
+    AuthenticationError,
+    ConfigurationError,
+    FirecrestError,
+    NotFirecrestError,
+    UnavailableError,
+)
+from .flow import Flow, Kind, Request, Response, Sleep
 from .settings import Settings
 
 T = TypeVar("T")
@@ -124,8 +130,16 @@ class FirecrestClient(Driver, Calls):
         """
         for attempt in Retrying(**retry.policy(request, budget=self.settings.retry_budget), sleep=time.sleep):
             with attempt:
-                return self._authorised(request)
+                return self._sent(request)
         raise AssertionError("tenacity ends by a result or an exception")
+
+    def _sent(self, request: Request) -> Response:
+        try:
+            return self._authorised(request)
+        except NotFirecrestError as error:
+            if request.kind is not Kind.CREATE:
+                raise
+            raise self.run(after_page(self.settings, error)) from None
 
     def _authorised(self, request: Request) -> Response:
         """Send once; after a 401 once more with a new token, since the server's clock or its memory may

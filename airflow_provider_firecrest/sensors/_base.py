@@ -48,9 +48,10 @@ class FirecrestSensor(FirecrestMixin, BaseSensorOperator):
     def poke(self, context: Context) -> Any:
         """Ask once;
 
-        an outage counts as "not yet". A refusal does so only when there has been an answer before.
+        an outage counts as "not yet". A refusal, or a web page in place of FirecREST, does so only when there
+        has been an answer before.
         """
-        from ..client.errors import FirecrestError
+        from ..client.errors import FirecrestError, NotFirecrestError
         from ..client.waiting.patience import Patience, is_outage
 
         with self.firecrest() as client:
@@ -59,8 +60,10 @@ class FirecrestSensor(FirecrestMixin, BaseSensorOperator):
             except FirecrestError as error:
                 if self._patience is not None:
                     self._patience.failed(error)
-                elif not is_outage(error) and not self._passing_refusal(error, context):
-                    raise
+                else:
+                    passing = is_outage(error) and not isinstance(error, NotFirecrestError)
+                    if not passing and not self._passing_refusal(error, context):
+                        raise
                 self.log.warning("Waiting on; the question failed: %s", error)
                 return False
             self._patience = self._patience or Patience(self.poke_interval)
@@ -68,15 +71,15 @@ class FirecrestSensor(FirecrestMixin, BaseSensorOperator):
             return result
 
     def _passing_refusal(self, error: FirecrestError, context: Context) -> bool:
-        """Return whether a refused login may yet pass, for a poke that knows of no answer before it.
+        """Return whether a refused login or a page may yet pass, for a poke that knows of no answer before.
 
         With ``mode="reschedule"`` each poke is a process of its own. That there was a poke before it says
         that a refusal is news; where Airflow has a store for the task (3.3), since when is kept there.
         """
-        from ..client.errors import AuthenticationError, PermissionDeniedError
+        from ..client.errors import AuthenticationError, NotFirecrestError, PermissionDeniedError
         from ..client.waiting.patience import REFUSALS_TOLERATED
 
-        refused = isinstance(error, AuthenticationError | PermissionDeniedError)
+        refused = isinstance(error, AuthenticationError | PermissionDeniedError | NotFirecrestError)
         if not refused or self.mode != "reschedule" or not _was_rescheduled(context):
             return False
         return _refused_for(context, forget_after=600.0 + 3 * self.poke_interval) < REFUSALS_TOLERATED

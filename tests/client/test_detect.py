@@ -18,6 +18,7 @@ from airflow_provider_firecrest.client import (
     Settings,
     StaticToken,
     detect,
+    pages,
 )
 from airflow_provider_firecrest.client.errors import (
     AuthenticationError,
@@ -40,6 +41,7 @@ SCRIPT = "#!/bin/bash\ntrue\n"
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing was found out before."""
     monkeypatch.setattr(detect, "_found", {})
+    monkeypatch.setattr(pages, "_heard", set())
 
 
 @pytest.fixture(params=[Blocking(), Awaitable()], ids=lambda subject: subject.name)

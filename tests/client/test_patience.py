@@ -59,6 +59,7 @@ def test_no_pause_passes_the_deadline(clock: Clock) -> None:
         errors.TooLargeError("much"),
         errors.AmbiguousError("lost"),
         errors.ProtocolError("html"),
+        errors.NotFirecrestError("a triggerer that was restarted has heard nothing else"),
     ],
     ids=lambda error: type(error).__name__,
 )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .. import arrays, states
-from ..errors import FirecrestError, NotFoundError, TooLargeError
+from ..errors import FirecrestError, NotFirecrestError, NotFoundError, TooLargeError
 from ..flow import Flow
 from ..models import Job
 from .fence import FENCED_EXIT_CODE, claim_path
@@ -134,10 +134,14 @@ def claim_holder(api: Api, path: str, *, system: str | None = None) -> Flow[str 
     :param api: the flows of the connection's generation.
     :param path: the claim (:func:`~.fence.claim_path`).
     :param system: system name; default: the connection's.
+    :raises NotFirecrestError: the connection leads to a web page.
     :endpoint: GET .../ops/head
     """
     try:
         text = yield from api.head(path, lines=1, system=system)
+    except NotFirecrestError:
+        # No script is sent to an address that is somebody else's.
+        raise
     except FirecrestError:
         return None
     return text.strip() or None

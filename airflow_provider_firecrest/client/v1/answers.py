@@ -26,6 +26,7 @@ from ..errors import (
     UnavailableError,
 )
 from ..flow import Kind, Request, Response
+from ..pages import page_for_success, plain_words
 from ..retry import server_delay
 
 _HEADERS: tuple[tuple[str, type[FirecrestError]], ...] = (
@@ -79,7 +80,7 @@ def error_of(request: Request, response: Response) -> FirecrestError | None:
     """
     status = response.status
     if 200 <= status < 300:
-        return _page_for_success(request, status) if _is_page(response) else None
+        return page_for_success(request, response)
     words, is_json = _words(response)
     details: dict[str, Any] = {
         "method": request.method,
@@ -147,17 +148,6 @@ def _is_refusal(words: str) -> bool:
     return "error:" in said or said.startswith("invalid") or _USAGE.search(words) is not None
 
 
-def _is_page(response: Response) -> bool:
-    """FirecREST's successes are JSON, or a file as bytes; a login or maintenance page is neither."""
-    return response.headers.get("content-type", "").lower().startswith("text/html")
-
-
-def _page_for_success(request: Request, status: int) -> FirecrestError:
-    cls = AmbiguousError if request.kind is Kind.CREATE else ProtocolError
-    words = "A web page came instead of FirecREST's answer."
-    return cls(words, method=request.method, path=request.path, status=status)
-
-
 def _server_error(request: Request, details: dict[str, Any]) -> FirecrestError:
     if request.kind is Kind.CREATE:
         return AmbiguousError("The server failed; what was asked may have happened.", **details)
@@ -219,8 +209,7 @@ def _words(response: Response) -> tuple[str, bool]:
     try:
         body = response.json()
     except ValueError:
-        text = re.sub(r"<[^>]*>", " ", response.text)
-        return " ".join(text.split())[:200], False
+        return plain_words(response.text)[:200], False
     if not isinstance(body, dict):
         return str(body)[:200], True
     if "errorType" in body:

@@ -26,6 +26,7 @@ from ..errors import (
     UnavailableError,
 )
 from ..flow import Kind, Request, Response
+from ..pages import page_for_success, plain_words
 from ..retry import server_delay
 
 # sbatch's own words behind "Unexpected Slurm command response. exit_status:N std_err:...".
@@ -65,8 +66,8 @@ def error_of(request: Request, response: Response) -> FirecrestError | None:
         "ambiguous".
     :param response: the answer.
     """
-    if 200 <= response.status < 300 and not _is_page(response):
-        return None
+    if 200 <= response.status < 300:
+        return page_for_success(request, response)
     words, answered = _words(response)
     details: dict[str, Any] = {
         "method": request.method,
@@ -74,8 +75,6 @@ def error_of(request: Request, response: Response) -> FirecrestError | None:
         "status": response.status,
         "server_message": _tool_words(words),
     }
-    if response.status < 300:
-        return _page_for_success(request, details)
     if response.status >= 500:
         return _server_error(request, response, words, answered, details)
     return _client_error(request, response, words, answered, details)
@@ -166,16 +165,6 @@ def _tool_failure(stderr: str, details: dict[str, Any]) -> FirecrestError:
     return InvalidRequestError("The command on the system failed.", **details)
 
 
-def _is_page(response: Response) -> bool:
-    """FirecREST never answers with a web page; a login or maintenance page in front of it does, to all."""
-    return response.headers.get("content-type", "").lower().startswith("text/html")
-
-
-def _page_for_success(request: Request, details: dict[str, Any]) -> FirecrestError:
-    cls = AmbiguousError if request.kind is Kind.CREATE else ProtocolError
-    return cls("A web page came instead of FirecREST's answer.", **details)
-
-
 def _words(response: Response) -> tuple[str, bool]:
     """Return the server's own words, and whether it was FirecREST that answered (its errors are always JSON
     objects).
@@ -183,9 +172,8 @@ def _words(response: Response) -> tuple[str, bool]:
     try:
         body = response.json()
     except ValueError:
-        # A proxy's HTML page helps nobody; its first text line may.
-        text = re.sub(r"<[^>]*>", " ", response.text)
-        return " ".join(text.split())[:200], False
+        # A proxy's HTML page helps nobody; its first words may.
+        return plain_words(response.text)[:200], False
     if not isinstance(body, dict):
         return str(body)[:200], False
     fields = (body.get("data") or {}).get("fields") if isinstance(body.get("data"), dict) else None
