@@ -111,13 +111,14 @@ def _extra_fields() -> dict[str, Any]:
         "max_requests_per_second": _number(
             "Requests per second", "At most so many, per process.", minimum=0.01
         ),
-        "max_concurrent_requests": {
-            "label": "Concurrent requests",
-            "description": "At most so many at a time, in one task or in the triggerer.",
-            "schema": {"type": ["integer", "null"], "minimum": 1},
-        },
+        "max_concurrent_requests": _whole_number(
+            "Concurrent requests", "At most so many at a time, in one task or in the triggerer."
+        ),
         "retry_budget": _number(
             "Retry budget", "Seconds during which a failed call that may be repeated is repeated.", minimum=0
+        ),
+        "max_script_size": _whole_number(
+            "Largest script", "Bytes of a batch script that the site's Slurm takes. Its own default is 4 MiB."
         ),
     }
 
@@ -128,3 +129,11 @@ def _field(label: str, description: str, **schema: Any) -> dict[str, Any]:
 
 def _number(label: str, description: str, **schema: Any) -> dict[str, Any]:
     return {"label": label, "description": description, "schema": {"type": ["number", "null"], **schema}}
+
+
+def _whole_number(label: str, description: str) -> dict[str, Any]:
+    return {
+        "label": label,
+        "description": description,
+        "schema": {"type": ["integer", "null"], "minimum": 1},
+    }

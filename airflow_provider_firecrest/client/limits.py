@@ -17,6 +17,11 @@ COMMAND_TIMEOUT = 5
 JOB_VISIBLE_WITHIN = 60.0
 """Seconds after a submit during which a job may be missing from every answer."""
 
+MAX_SCRIPT_SIZE = 4 * 1024 * 1024
+"""Bytes of a batch script: Slurm's `max_script_size` where a site sets none in SchedulerParameters; no call
+tells what it has set.
+"""
+
 MAX_JOB_NAME = 235
 """Characters: `name=` of the job list accepts no more."""
 

@@ -90,6 +90,22 @@ def prepare(script: str) -> Prepared:
     return Prepared(text, tuple(repairs))
 
 
+def check_size(script: str, limit: int) -> None:
+    """Refuse a script that Slurm refuses, in words that do not speak of a pathname.
+
+    :param script: text of the script, as it is sent.
+    :param limit: bytes that the site's Slurm takes.
+    :raises InvalidRequestError: it is larger.
+    """
+    size = len(script.encode())
+    if size > limit:
+        raise InvalidRequestError(
+            f"script: {size} bytes as it is sent; Slurm takes {limit} at most. Put the data into a file on"
+            " the system and let the script read it. If the site has raised Slurm's limit, say so in the"
+            " connection's max_script_size."
+        )
+
+
 def interpreter(script: str) -> str:
     """Return the name of the interpreter in the ``#!`` line: ``bash`` for ``#!/usr/bin/env bash -l``."""
     words = script.split("\n", 1)[0].removeprefix("#!").split()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from . import limits
 from .auth import Auth, check_url
 from .errors import ConfigurationError
 
@@ -29,6 +30,7 @@ class Settings:
     :param max_requests_per_second: requests per second, over all clients of the connection in this process.
     :param max_concurrent_requests: requests under way at once, per client.
     :param retry_budget: seconds during which a call that may be repeated is repeated.
+    :param max_script_size: bytes of a batch script that the site's Slurm takes; default: Slurm's own, 4 MiB.
     :raises ConfigurationError: a field is missing or wrong; the message names it.
     """
 
@@ -43,6 +45,7 @@ class Settings:
     max_requests_per_second: float = 10.0
     max_concurrent_requests: int = 8
     retry_budget: float = 120.0
+    max_script_size: int = limits.MAX_SCRIPT_SIZE
 
     def __post_init__(self) -> None:
         check_url(self.base_url, field="host", example="https://api.example.org/firecrest/v2")
@@ -53,7 +56,7 @@ class Settings:
             raise ConfigurationError(
                 f"api_version: {self.api_version!r} is not one of {', '.join(API_VERSIONS)}."
             )
-        for name in ("timeout", "max_requests_per_second", "max_concurrent_requests"):
+        for name in ("timeout", "max_requests_per_second", "max_concurrent_requests", "max_script_size"):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"{name}: must be greater than 0.")
         if not self.retry_budget >= 0:

@@ -42,6 +42,7 @@ FIELDS = (
     "max_requests_per_second",
     "max_concurrent_requests",
     "retry_budget",
+    "max_script_size",
 )
 
 _FORM_PREFIX = "extra__firecrest__"
@@ -178,11 +179,9 @@ def _options(extra: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("timeout", "max_requests_per_second", "retry_budget"):
         if key in extra:
             options[key] = _number(extra, key)
-    if "max_concurrent_requests" in extra:
-        count = _number(extra, "max_concurrent_requests")
-        if count != int(count):
-            raise ConfigurationError(f"max_concurrent_requests: {count} is not a whole number.")
-        options["max_concurrent_requests"] = int(count)
+    for key in ("max_concurrent_requests", "max_script_size"):
+        if key in extra:
+            options[key] = _whole_number(extra, key)
     return options
 
 
@@ -224,3 +223,10 @@ def _number(extra: Mapping[str, Any], key: str) -> float:
         return float(extra[key])
     except (TypeError, ValueError):
         raise ConfigurationError(f"{key}: {extra[key]!r} is not a number.") from None
+
+
+def _whole_number(extra: Mapping[str, Any], key: str) -> int:
+    number = _number(extra, key)
+    if not number.is_integer():
+        raise ConfigurationError(f"{key}: {number} is not a whole number.")
+    return int(number)

@@ -594,6 +594,7 @@ def test_an_address_that_holds_a_secret_is_refused_without_showing_it(url: str) 
         ("timeout", float("nan")),
         ("max_requests_per_second", 0),
         ("max_concurrent_requests", 0),
+        ("max_script_size", 0),
         ("retry_budget", -1),
         ("retry_budget", float("nan")),
     ],

@@ -336,6 +336,43 @@ def test_a_job_is_submitted_waited_for_and_cancelled(client: Client, firecrest: 
     assert client("cancel_job", sleeper) is False
 
 
+def _script_of(size: int) -> str:
+    """A shell script of so many bytes, more than one of them in a character."""
+    head = "#!/bin/bash\nexit 0\n# ü"
+    return head + "x" * (size - len(head.encode()) - 1) + "\n"
+
+
+def test_a_script_that_slurm_would_refuse_for_its_size_is_not_sent(
+    client: Client, firecrest: FirecrestForTest
+) -> None:
+    before = len(firecrest.requests())
+
+    with pytest.raises(
+        InvalidRequestError, match=r"script: 419\d{4} bytes as it is sent; Slurm takes 4194304 at most"
+    ):
+        client("submit_job", _script_of(4 * 1024**2 + 1), working_dir=str(firecrest.directory))
+
+    assert not [each for each in firecrest.requests()[before:] if "/jobs" in each["path"]]
+
+
+def test_the_largest_script_that_slurm_takes_runs(client: Client, firecrest: FirecrestForTest) -> None:
+    where = str(firecrest.directory)
+    added = 1024 if client.generation == 1 else 0  # directives in the place of v1's missing parameters
+
+    job_id = client("submit_job", _script_of(4 * 1024**2 - added), working_dir=where)
+
+    assert client("wait_for_job", job_id, poll_interval=0.1, timeout=30.0).succeeded
+
+
+def test_a_site_that_takes_less_than_the_connection_says_refuses_in_its_own_words(
+    client: Client, firecrest: FirecrestForTest
+) -> None:
+    client.settings = client.settings.with_changes(max_script_size=8 * 1024**2)
+
+    with pytest.raises(InvalidRequestError, match="Pathname of a file, directory or other parameter too"):
+        client("submit_job", _script_of(4 * 1024**2 + 1), working_dir=str(firecrest.directory))
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

@@ -122,6 +122,7 @@ def test_options_are_understood_as_text_and_as_json(text: bool) -> None:
         "timeout": 12.5,
         "max_requests_per_second": 3,
         "max_concurrent_requests": 2,
+        "max_script_size": 8388608,
         "retry_budget": 60,
         "verify": False,
         "api_version": 2,
@@ -130,9 +131,16 @@ def test_options_are_understood_as_text_and_as_json(text: bool) -> None:
         with_extra(**({key: str(value) for key, value in options.items()} if text else options))
     )
     assert (settings.timeout, settings.max_requests_per_second, settings.retry_budget) == (12.5, 3.0, 60.0)
-    assert settings.max_concurrent_requests == 2
+    assert (settings.max_concurrent_requests, settings.max_script_size) == (2, 8388608)
     assert settings.verify is False
     assert settings.api_version == "2"
+
+
+@pytest.mark.parametrize("field", ["max_concurrent_requests", "max_script_size"])
+@pytest.mark.parametrize("value", [1.5, "inf", "nan"])
+def test_a_count_is_a_whole_number(field: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"{field}: .* is not a whole number"):
+        settings_from_connection(with_extra(**{field: value}))
 
 
 def test_a_ca_bundle_is_what_to_verify_with() -> None:

@@ -108,6 +108,7 @@ class Compute(Files):
                 script.check_job_name(value)
             text = script.set_directive(text, key, value)
         folded, plain = script.fold_env(text, env)
+        script.check_size(str(folded), self.settings.max_script_size)
         content = str(folded).encode()
         form = {"account": self._account(account), "env": json.dumps(plain) if plain else None}
         request = Request(

@@ -17,7 +17,7 @@ from ..errors import (
 )
 from ..flow import Flow, Kind, Request
 from ..models import Job, JobMetadata
-from ..script import check_job_name
+from ..script import check_job_name, check_size
 from .base import Base, identifier
 
 TIME_WINDOWS = ("1h", "8h", "24h", "3d", "7d")
@@ -86,6 +86,8 @@ class Compute(Base):
             raise InvalidRequestError("Give either script or remote_script.")
         if script is not None and not script.strip():
             raise InvalidRequestError("The script is empty.")
+        if script is not None:
+            check_size(script, self.settings.max_script_size)
         if remote_script is not None:
             _absolute(remote_script, field="remote_script")
         directory = working_dir or self.settings.working_dir

@@ -45,6 +45,7 @@ class SchedulerConfig:
         default_time_limit: limit of a job that asks for none, in seconds (None: unlimited).
         min_job_age: how long ``squeue``/``scontrol`` remember a finished job, in seconds.
         kill_wait: seconds between SIGTERM and SIGKILL.
+        max_script_size: bytes of a batch script; Slurm's own default.
         requeue_delay: seconds a requeued job waits before it may start again.
         user: whose uid is the first one in ``uids``.
         uids: numeric user ids shown in "CANCELLED by UID"; unknown users get 65534.
@@ -65,6 +66,7 @@ class SchedulerConfig:
     default_time_limit: int | None = 3600
     min_job_age: float = 300.0
     kill_wait: float = 2.0
+    max_script_size: int = 4 * 1024 * 1024
     user: str = "fireuser"
     uids: Mapping[str, int] = field(default_factory=lambda: {"fireuser": 2001, "otheruser": 2002})
     homes: Mapping[str, str] = field(default_factory=dict)

@@ -76,6 +76,7 @@ def build(
     Raises:
         SbatchError: Slurm would refuse it; the text is Slurm's.
     """
+    _check_size(script, config)
     partition = _partition(options, config)
     _check_memory(options, config)
     _check_names(options, config)
@@ -107,6 +108,12 @@ def build(
         comment=options.get("comment", ""),
         room=ROOM.get(),
     )
+
+
+def _check_size(script: str, config: SchedulerConfig) -> None:
+    """The controller's limit; it has no error of its own for it."""
+    if len(script.encode()) > config.max_script_size:
+        raise failed("Pathname of a file, directory or other parameter too long")
 
 
 def _check_names(options: Mapping[str, str], config: SchedulerConfig) -> None:
