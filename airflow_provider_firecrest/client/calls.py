@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from .flow import Flow
 from .v1 import V1
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Call(Generic[P, T]):
@@ -44,6 +45,14 @@ class Call(Generic[P, T]):
         if client is None:
             return self
         return client._call(self._name, self.__doc__)
+
+
+def _either(
+    flow: Callable[Concatenate[Any, P], Flow[T]],
+    in_v1: Callable[Concatenate[Any, P], Flow[U]],
+) -> Call[P, T | U]:
+    """Return the call of a flow that brings something else on FirecREST v1; both take the same arguments."""
+    return cast("Call[P, T | U]", Call(flow))
 
 
 class Calls:
@@ -85,8 +94,8 @@ class Calls:
     compress = Call(V2.compress)
     extract = Call(V2.extract)
 
-    transfer_upload = Call(V2.transfer_upload)
-    transfer_download = Call(V2.transfer_download)
+    transfer_upload = _either(V2.transfer_upload, V1.transfer_upload)
+    transfer_download = _either(V2.transfer_download, V1.transfer_download)
     transfer_mv = Call(V2.transfer_mv)
     transfer_cp = Call(V2.transfer_cp)
     transfer_rm = Call(V2.transfer_rm)

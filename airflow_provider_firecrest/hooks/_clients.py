@@ -40,8 +40,7 @@ async def resolve(conn_id: str) -> Settings:
 
     from .._compat import mask
     from ..client.errors import ConfigurationError, UnavailableError
-    from ._settings import settings_from_connection
-    from .firecrest import secrets_of
+    from ._settings import secrets_of, settings_from_connection
 
     try:
         connection = await asyncio.wait_for(get_async_connection(conn_id), _LOOKUP_TIMEOUT)

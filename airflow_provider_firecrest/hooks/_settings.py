@@ -100,6 +100,12 @@ def extra_of(conn: ConnectionLike) -> dict[str, Any]:
     return {key: value for key, value in unprefixed.items() if value is not None and value != ""}
 
 
+def secrets_of(conn: ConnectionLike) -> list[str]:
+    """Return the values of a connection that must not be seen."""
+    extra = extra_of(conn)
+    return [str(value) for value in (conn.password, *(extra.get(key) for key in SECRET_FIELDS)) if value]
+
+
 def base_url(conn: ConnectionLike) -> str:
     """Return FirecREST's base URL: ``https`` unless the host says otherwise.
 

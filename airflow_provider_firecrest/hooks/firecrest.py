@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseHook
 
-from ._settings import SECRET_FIELDS, extra_of, settings_from_connection
+from ._settings import secrets_of, settings_from_connection
 
 if TYPE_CHECKING:
     from ..client import AsyncFirecrestClient, FirecrestClient, Settings
@@ -149,14 +149,6 @@ class FirecrestHook(BaseHook):
                     label, widget=BS3TextFieldWidget(), validators=[Optional()], description=help_text
                 )
         return widgets
-
-
-def secrets_of(connection: Any) -> list[str]:
-    """Return the values of a connection that must not be seen."""
-    extra = extra_of(connection)
-    return [
-        str(value) for value in (connection.password, *(extra.get(key) for key in SECRET_FIELDS)) if value
-    ]
 
 
 def _connection_type() -> dict[str, Any]:

@@ -15,7 +15,17 @@ from pathlib import Path
 from typing import assert_type
 
 from airflow_provider_firecrest.client import AsyncFirecrestClient, FirecrestClient
-from airflow_provider_firecrest.client.models import FileStat, Job, JobMetadata, RemoteFile, System, UserInfo
+from airflow_provider_firecrest.client.models import (
+    DownloadTicket,
+    FileStat,
+    FormTicket,
+    Job,
+    JobMetadata,
+    RemoteFile,
+    System,
+    UploadTicket,
+    UserInfo,
+)
 
 
 def blocking(client: FirecrestClient) -> None:
@@ -32,6 +42,8 @@ def blocking(client: FirecrestClient) -> None:
     assert_type(client.ls("/s", recursive=True), list[RemoteFile])
     assert_type(client.download("/s"), bytes)
     assert_type(client.checksum("/s"), str)
+    assert_type(client.transfer_upload("/s", 1), UploadTicket | FormTicket)
+    assert_type(client.transfer_download("/s"), DownloadTicket | str)
     client.upload("/s", "f", Path("f"))
 
 
@@ -53,6 +65,7 @@ MISUSE = {
     'client.stat("/s").sise': "attr-defined",
     'client.no_such_call("/s")': "attr-defined",
     'len(client.cancel_job("7"))': "arg-type",
+    'client.transfer_upload("/s", 1).part_urls': "union-attr",
 }
 
 
