@@ -7,18 +7,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from ..hooks._task import DEFAULT_CONN_ID, default_deferrable, framework_timeout
+from .._crash_points import crash_point
+from ..hooks._task import DEFAULT_CONN_ID, default_deferrable, framework_timeout, within_kill_budget
 from ._deferral import WaitsForJob
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from ..client import FirecrestClient
-    from ..client.fileops import FileOperationResult, StartedOperation
+    from ..client.attempts import Attempt
+    from ..client.fileops import FileOperation, FileOperationResult, StartedOperation
+    from ._fileop_attempts import FileAttempt
+    from ._fileop_memory import FileOperationMemory
+
+REATTACH = ("retry", "always", "never")
+
+_LOOK_FOR_KILLED = 2.0
+"""Seconds that a kill holds a submit up to look for its job; the answer to the submit needs some of the five
+that Airflow leaves a task."""
 
 
 class FileOperator(WaitsForJob, BaseOperator):
@@ -29,6 +39,7 @@ class FileOperator(WaitsForJob, BaseOperator):
     :param job_name: name of the job.
     :param time_limit: time limit of the job.
     :param partition: partition of the job.
+    :param reattach: what a retry or a clear does with the job of the try before.
     """
 
     template_fields: Sequence[str] = (
@@ -45,6 +56,7 @@ class FileOperator(WaitsForJob, BaseOperator):
     ui_color = "#efe8d3"
     cancel_on_kill = True
     operation: str
+    _attempt: FileAttempt | None = None
 
     def __init__(
         self,
@@ -57,10 +69,13 @@ class FileOperator(WaitsForJob, BaseOperator):
         system: str | None = None,
         firecrest_conn_id: str = DEFAULT_CONN_ID,
         poll_interval: float = 15.0,
+        reattach: Literal["retry", "always", "never"] = "retry",
         deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if reattach not in REATTACH:
+            raise ValueError(f"reattach: {reattach!r} is not one of {', '.join(REATTACH)}.")
         self.after_job_id = after_job_id
         self.job_name = job_name
         self.time_limit = time_limit
@@ -69,6 +84,7 @@ class FileOperator(WaitsForJob, BaseOperator):
         self.system = system
         self.firecrest_conn_id = firecrest_conn_id
         self.poll_interval = poll_interval
+        self.reattach = reattach
         self.deferrable = default_deferrable() if deferrable is None else deferrable
 
     def arguments(self) -> dict[str, Any]:
@@ -80,11 +96,12 @@ class FileOperator(WaitsForJob, BaseOperator):
         from ..client.fileops import FileOperationResult
 
         with self.firecrest() as client:
-            started = self._start(client)
+            started = self._begin(client, context)
             if isinstance(started, FileOperationResult):
                 return self._done(started)
             note = self._note_of(client, started)
             self.started(note, context)
+            self._attempt = None
             self.log.info("Job %s does it (%s).", started.job_id, started.operation.way)
             if not self.deferrable:
                 return self.wait_here(client, note, context)
@@ -94,19 +111,28 @@ class FileOperator(WaitsForJob, BaseOperator):
         """Prove the operation, now that its job is over."""
         from airflow.providers.common.compat.sdk import AirflowException
 
+        from ..client.errors import JobFailedError, TransferFailedError
         from ..client.fileops import StartedOperation, cancel_operation, failed_first, finish_operation
         from ..client.job_json import job_from_dict
 
         note = event["carry"]
+        memory = self._memory(client, context)[0]
         started = StartedOperation.from_dict(note["file_operation"])
         if event["status"] == "predecessor failed":
             cancel_operation(client, started)
+            memory.fail()
             raise failed_first(job_from_dict(event["jobs"][0]), str(started.operation))
         if event["status"] != "done":
             why = event.get("message") or f"{note['system']} does not know it any more."
             self.cancel(client, note, "nobody knows what became of it")
             raise AirflowException(f"What became of job {note['job_id']} is not known: {why}")
-        return self._done(finish_operation(client, started, job_from_dict(event["jobs"][0])))
+        try:
+            result = finish_operation(client, started, job_from_dict(event["jobs"][0]))
+        except (JobFailedError, TransferFailedError):
+            memory.fail()
+            raise
+        memory.succeed(result)
+        return self._done(result)
 
     def wait_in_triggerer(self, note: dict[str, Any], context: Context) -> Any:
         """Defer; when the job would stay in the queue after its predecessor failed, watch that one too."""
@@ -116,6 +142,7 @@ class FileOperator(WaitsForJob, BaseOperator):
 
         self._running = None
         deadline = self.deadline(context)
+        crash_point("before_defer")
         self.defer(
             trigger=FirecrestDependentJobTrigger(
                 firecrest_conn_id=self.firecrest_conn_id,
@@ -126,6 +153,8 @@ class FileOperator(WaitsForJob, BaseOperator):
                 poll_interval=self.poll_interval,
                 deadline=deadline,
                 cancel_on_kill=self.cancel_on_kill,
+                keep_on_clear=self.reattach == "always",
+                marked=self.reattach != "never",
                 carry=note,
             ),
             method_name="execute_complete",
@@ -139,6 +168,14 @@ class FileOperator(WaitsForJob, BaseOperator):
             if event["status"] != "done":
                 return self._end(client, event, context)
         return super().wait_here(client, note, context)
+
+    def on_kill(self) -> None:
+        """Cancel the job; one whose submit has not been answered is looked for."""
+        attempt = self._attempt if self._running is None else None
+        super().on_kill()
+        if attempt is not None:
+            what = "Cancelling the job that is being submitted"
+            within_kill_budget(self.log, what, attempt.cancel, self.hook, wait=_LOOK_FOR_KILLED)
 
     def cancel(self, client: FirecrestClient, note: dict[str, Any], reason: str) -> None:
         """Cancel the job, and remove the log that we put beside it."""
@@ -174,13 +211,60 @@ class FileOperator(WaitsForJob, BaseOperator):
             return {**event, "status": "predecessor failed"}
         return event
 
-    def _start(self, client: FirecrestClient) -> FileOperationResult | StartedOperation:
+    def _begin(self, client: FirecrestClient, context: Context) -> FileOperationResult | StartedOperation:
+        """Go on with what an earlier try has begun, or plan it and start it."""
         from airflow.providers.common.compat.sdk import AirflowFailException
 
         from ..client.errors import AmbiguousError
-        from ..client.fileops import plan_operation, start_operation
+        from ._attempts import life_began
+        from ._fileop_attempts import FileAttempt
+        from ._fileop_by_name import Wanted
 
-        plan = plan_operation(
+        memory, attempt, first_try = self._memory(client, context)
+        arguments = self.arguments()
+        wanted = Wanted(
+            kind=self.operation,
+            source=str(arguments["source"]),
+            target=arguments.get("target"),
+            system=self.system or str(client.system),
+            name=self.job_name or f"firecrest-{self.operation}",
+        )
+        self._attempt = FileAttempt(
+            client,
+            wanted,
+            memory,
+            attempt,
+            first_try=first_try,
+            not_before=life_began(context),
+            started=self.killable,
+            log=self.log,
+        )
+        try:
+            return self._attempt.begin(lambda: self._plan(client))
+        except AmbiguousError as error:
+            # A retry looks again; but what could not be told now, it can hardly tell later.
+            raise AirflowFailException(str(error)) from None
+
+    def _memory(self, client: FirecrestClient, context: Context) -> tuple[FileOperationMemory, Attempt, bool]:
+        """Return the task's memory, its attempt, and whether this is the attempt's first try."""
+        from ._attempts import attempt_of
+        from ._fileop_memory import FileOperationMemory
+
+        attempt, first_of_attempt = attempt_of(
+            context,
+            conn_id=self.firecrest_conn_id,
+            system=self.system or client.system,
+            reattach=self.reattach,
+        )
+        # One that begins anew cancels what the try before it left, so that is read all the same.
+        first = getattr(context["ti"], "try_number", 1) == 1
+        memory = FileOperationMemory(context.get("task_state_store"), attempt, first_try=first, log=self.log)
+        return memory, attempt, first_of_attempt
+
+    def _plan(self, client: FirecrestClient) -> FileOperation:
+        from ..client.fileops import plan_operation
+
+        return plan_operation(
             client,
             self.operation,  # type: ignore[arg-type]
             system=self.system,
@@ -191,12 +275,6 @@ class FileOperator(WaitsForJob, BaseOperator):
             partition=self.partition,
             **self.arguments(),
         )
-        self.log.info("%s (%s).", plan, plan.way)
-        try:
-            return start_operation(client, plan)
-        except AmbiguousError as error:
-            # A retry would submit again, and there may be a job.
-            raise AirflowFailException(str(error)) from None
 
     def _note_of(self, client: FirecrestClient, started: StartedOperation) -> dict[str, Any]:
         from ..client.fileops import may_wait_forever

@@ -42,6 +42,9 @@ class FirecrestInternalMoveOperator(_FromTo):
     :param system: name of the system; default: the connection's.
     :param firecrest_conn_id: the connection's id.
     :param poll_interval: seconds between questions about the job.
+    :param reattach: ``retry``: a retry after a crash goes on with the job that is there, a clear starts anew
+        and cancels the old job first; ``always``: a clear goes on with it too; ``never``: every try starts
+        anew.
     :param deferrable: wait for the job in the triggerer; default: ``[operators] default_deferrable``.
     :raises AirflowFailException: a path, the system or the connection is wrong; a retry would not help.
     :raises AirflowException: it did not happen, or not wholly; with the evidence.
@@ -80,6 +83,9 @@ class FirecrestInternalCopyOperator(_FromTo):
     :param system: name of the system; default: the connection's.
     :param firecrest_conn_id: the connection's id.
     :param poll_interval: seconds between questions about the job.
+    :param reattach: ``retry``: a retry after a crash goes on with the job that is there, a clear starts anew
+        and cancels the old job first; ``always``: a clear goes on with it too; ``never``: every try starts
+        anew.
     :param deferrable: wait for the job in the triggerer; default: ``[operators] default_deferrable``.
     :raises AirflowFailException: a path, the system or the connection is wrong; a retry would not help.
     :raises AirflowException: it did not happen, or not wholly; with the evidence.
@@ -114,6 +120,9 @@ class FirecrestInternalRsyncOperator(_FromTo):
     :param system: name of the system; default: the connection's.
     :param firecrest_conn_id: the connection's id.
     :param poll_interval: seconds between questions about the job.
+    :param reattach: ``retry``: a retry after a crash goes on with the job that is there, a clear starts anew
+        and cancels the old job first; ``always``: a clear goes on with it too; ``never``: every try starts
+        anew.
     :param deferrable: wait for the job in the triggerer; default: ``[operators] default_deferrable``.
     :raises AirflowFailException: a path, the system or the connection is wrong; a retry would not help.
     :raises AirflowException: it did not happen, or not wholly; with the evidence.
@@ -138,6 +147,9 @@ class FirecrestInternalDeleteOperator(FileOperator):
     :param system: name of the system; default: the connection's.
     :param firecrest_conn_id: the connection's id.
     :param poll_interval: seconds between questions about the job.
+    :param reattach: ``retry``: a retry after a crash goes on with the job that is there, a clear starts anew
+        and cancels the old job first; ``always``: a clear goes on with it too; ``never``: every try starts
+        anew.
     :param deferrable: wait for the job in the triggerer; default: ``[operators] default_deferrable``.
     :raises AirflowFailException: a path, the system or the connection is wrong; a retry would not help.
     :raises AirflowException: it did not happen, or not wholly; with the evidence.
@@ -178,6 +190,9 @@ class FirecrestCompressOperator(_FromTo):
     :param system: name of the system; default: the connection's.
     :param firecrest_conn_id: the connection's id.
     :param poll_interval: seconds between questions about the job.
+    :param reattach: ``retry``: a retry after a crash goes on with the job that is there, a clear starts anew
+        and cancels the old job first; ``always``: a clear goes on with it too; ``never``: every try starts
+        anew.
     :param deferrable: wait for the job in the triggerer; default: ``[operators] default_deferrable``.
     :raises AirflowFailException: a path, the system or the connection is wrong; a retry would not help.
     :raises AirflowException: it did not happen, or not wholly; with the evidence.
@@ -224,6 +239,9 @@ class FirecrestExtractOperator(_FromTo):
     :param system: name of the system; default: the connection's.
     :param firecrest_conn_id: the connection's id.
     :param poll_interval: seconds between questions about the job.
+    :param reattach: ``retry``: a retry after a crash goes on with the job that is there, a clear starts anew
+        and cancels the old job first; ``always``: a clear goes on with it too; ``never``: every try starts
+        anew.
     :param deferrable: wait for the job in the triggerer; default: ``[operators] default_deferrable``.
     :raises AirflowFailException: a path, the system or the connection is wrong; a retry would not help.
     :raises AirflowException: it did not happen, or not wholly; with the evidence.

@@ -15,8 +15,10 @@ from ..models import Job
 from ..sync_client import FirecrestClient
 from . import dependency, proofs
 from .looks import look, quietly_cancel, quietly_remove, read_log, settled
+from .once import logs_of_job
 from .operation import FileOperation, FileOperationResult, StartedOperation
 from .plan import located
+from .proofs import PROVABLE
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 
@@ -88,6 +90,20 @@ def finish_operation(
     )
 
 
+def complains(client: FirecrestClient, job_id: str, system: str) -> bool:
+    """Return whether one of FirecREST v1's own file jobs says in its error log that it failed.
+
+    :param client: the client.
+    :param job_id: id of a job that is over.
+    :param system: system name.
+    :endpoint: GET /tasks, GET /utilities/tail
+    """
+    if client.api.generation != 1:
+        return False
+    logs = client.run(logs_of_job(client.api, job_id, system))
+    return _V1_COMPLAINT.search(read_log(client, logs.error_log, system)) is not None
+
+
 def cancel_operation(client: FirecrestClient, started: StartedOperation) -> None:
     """Cancel the job of an operation that is given up, and remove what we put beside it; never raises.
 
@@ -126,6 +142,9 @@ def _server_end(client: FirecrestClient, started: StartedOperation, job: Job) ->
         _blame_predecessor(client, started)
         said = _read(client, started, job)
         raise TransferFailedError(f"{operation} failed. {said.told}", transfer=started.transfer)
+    if not started.output_log and operation.kind in PROVABLE:
+        # Found again by its name, when the scheduler had forgotten where its logs are.
+        return f"Job {started.job_id} ended {job.state}; where its logs are is not known any more."
     done, complaint = _V2_DONE.get(operation.kind, ""), _V2_COMPLAINT
     if client.api.generation == 1:
         done, complaint = _V1_DONE, _V1_COMPLAINT

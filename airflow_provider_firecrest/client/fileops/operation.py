@@ -111,6 +111,34 @@ class FileOperation:
 
 
 @dataclass(frozen=True)
+class Intent:
+    """A job that is about to be submitted, and what it will be recognised by should its id get lost.
+
+    :ivar name: the job's name in Slurm.
+    :ivar before: ids of the jobs of that name that were there before; None when they could not be listed.
+    :ivar output_log: path of its log where that is ours to choose, else empty.
+    :ivar asked_at: seconds since the epoch.
+    """
+
+    operation: FileOperation
+    name: str
+    before: tuple[str, ...] | None
+    output_log: str
+    asked_at: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Intent:
+        """Rebuild it from :meth:`as_dict`."""
+        before = values["before"]
+        known = None if before is None else tuple(before)
+        return cls(**{**values, "before": known, "operation": FileOperation.from_dict(values["operation"])})
+
+
+@dataclass(frozen=True)
 class StartedOperation:
     """A file operation that a job on the system is doing.
 

@@ -12,7 +12,11 @@ from ..errors import IntegrityError, TransferFailedError
 from ..models import TransferJob
 from ..sync_client import FirecrestClient
 from .looks import files_differ, look, settled, tree_digest, trees_differ, with_cheap_content
-from .operation import FileOperation, Look
+from .operation import FileOperation, Kind, Look
+
+PROVABLE: tuple[Kind, ...] = ("mv", "cp", "rm")
+"""What the file system alone shows. A half-written archive, or a half-unpacked one, looks much like a whole
+one, and so may the target of rsync, which was there before."""
 
 
 class _Unproven(Exception):
@@ -83,8 +87,7 @@ def has_happened(client: FirecrestClient, operation: FileOperation, patience: fl
 
     :param patience: seconds that it may still take.
     """
-    if operation.kind not in ("mv", "cp", "rm"):
-        # A half-written archive, or a half-unpacked one, looks much like a whole one.
+    if operation.kind not in PROVABLE:
         return None
     try:
         return prove(client, operation, patience=patience)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from collections.abc import Callable
@@ -10,41 +9,37 @@ from dataclasses import replace
 from typing import Any
 
 from .. import paths
-from ..errors import FirecrestError
 from ..models import TransferJob
 from ..sync_client import FirecrestClient
 from . import scripts
 from .looks import look
-from .once import logs_of_job, submit_once
-from .operation import FileOperation, FileOperationResult, StartedOperation
+from .once import SERVERS_NAMES, ids_before, submit_once
+from .operation import FileOperation, FileOperationResult, Intent, StartedOperation
 from .quick import do_quickly
 from .ways import choose_job
 
-logger = logging.getLogger("airflow_provider_firecrest.transfers")
-
-_V2_NAMES = {
-    "mv": "MoveFiles",
-    "cp": "CopyFiles",
-    "rm": "DeleteFiles",
-    "compress": "CompressFiles",
-    "extract": "CompressFiles",
-}
-"""What FirecREST v2 calls its jobs in Slurm."""
-
 
 def start_operation(
-    client: FirecrestClient, operation: FileOperation
+    client: FirecrestClient,
+    operation: FileOperation,
+    *,
+    name: str | None = None,
+    before_submit: Callable[[Intent], None] | None = None,
 ) -> FileOperationResult | StartedOperation:
     """Do a planned operation, or submit the job that does it. A job is submitted once.
 
     :param client: the client.
     :param operation: what ``plan_operation`` returned.
+    :param name: name of the job, where it is ours to give; default: the operation's.
+    :param before_submit: called right before a job is submitted; who writes down what it is given can find
+        the job with ``take_up`` after a crash.
     :returns: the result when it is done already; else what ``finish_operation`` needs once the job is over.
     :raises FirecrestError: it failed.
     :raises AmbiguousError: nobody knows whether there is a job.
     :endpoint: the direct calls; POST .../transfer/...; POST /compute/{system}/jobs
     """
     started_at = time.time()
+    operation = replace(operation, name=name or operation.name)
     if operation.way == "skip":
         proof = "was not there" if operation.kind == "rm" else "same file already there"
         return FileOperationResult.of(operation, proof)
@@ -56,22 +51,30 @@ def start_operation(
         there = look(client, operation.result, operation.system) if operation.kind == "compress" else None
         operation = replace(operation, result_before=there or operation.result_before)
         operation = replace(operation, way=choose_job(client, operation))
+    intent = _intent(client, operation, started_at)
+    if before_submit is not None:
+        before_submit(intent)
+    return _start_script(client, intent) if operation.way == "script" else _start_server_job(client, intent)
+
+
+def _intent(client: FirecrestClient, operation: FileOperation, started_at: float) -> Intent:
+    name, log = operation.name, ""
     if operation.way == "script":
-        return _start_script(client, operation, started_at)
-    return _start_server_job(client, operation, started_at)
+        directory = _directory(client, operation)
+        log = paths.join(directory, f".firecrest-{operation.kind}-{uuid.uuid4().hex}.log")
+    elif client.api.generation == 2:
+        # On v1 the name is ours to give, and an unmistakable one is what a lost answer's job is found by.
+        name = SERVERS_NAMES[operation.kind]
+    return Intent(operation, name, ids_before(client, name, operation.system), log, started_at)
 
 
-def _start_server_job(
-    client: FirecrestClient, operation: FileOperation, started_at: float
-) -> StartedOperation:
-    generation = client.api.generation
-    # On v1 the name is ours to give, and an unmistakable one is what a lost answer's job is found by.
-    name = operation.name if generation == 1 else _V2_NAMES[operation.kind]
+def _start_server_job(client: FirecrestClient, intent: Intent) -> StartedOperation:
+    operation = intent.operation
     call: Callable[..., TransferJob] = getattr(client, f"transfer_{operation.kind}")
     options: dict[str, Any] = {"account": operation.account, "system": operation.system}
-    if generation == 1:
+    if client.api.generation == 1:
         options |= {
-            "job_name": name,
+            "job_name": intent.name,
             "time_limit": operation.time_limit,
             "after_job_id": operation.after_job_id,
         }
@@ -81,36 +84,29 @@ def _start_server_job(
         options["dereference"] = operation.dereference
     arguments = [operation.source, *([operation.target] if operation.target else [])]
 
-    def adopt(job_id: str) -> TransferJob:
-        try:
-            return client.run(logs_of_job(client.api, job_id, operation.system))
-        except (FirecrestError, ValueError) as error:
-            # The job is there all the same; without its logs its end cannot be believed, only its failure.
-            logger.warning("The logs of job %s cannot be found: %s", job_id, error)
-            return TransferJob(job_id, operation.system, "", "", "")
+    def submit() -> StartedOperation:
+        job = call(*arguments, **options)
+        return StartedOperation(operation, job.job_id, job.output_log, job.error_log, intent.asked_at)
 
-    job = submit_once(client, operation, name, lambda: call(*arguments, **options), adopt)
-    return StartedOperation(operation, job.job_id, job.output_log, job.error_log, started_at)
+    return submit_once(client, intent, submit)
 
 
-def _start_script(client: FirecrestClient, operation: FileOperation, started_at: float) -> StartedOperation:
-    directory = _directory(client, operation)
-    log = paths.join(directory, f".firecrest-{operation.kind}-{uuid.uuid4().hex}.log")
-    text = scripts.batch_script(operation)
+def _start_script(client: FirecrestClient, intent: Intent) -> StartedOperation:
+    operation, log = intent.operation, intent.output_log
 
-    def submit() -> str:
-        return client.submit_job(
-            text,
-            working_dir=directory,
-            name=operation.name,
+    def submit() -> StartedOperation:
+        job_id = client.submit_job(
+            scripts.batch_script(operation),
+            working_dir=paths.parent(log),
+            name=intent.name,
             # Slurm would take a percent sign for one of its own patterns.
             stdout=log.replace("%", "%%"),
             account=operation.account,
             system=operation.system,
         )
+        return StartedOperation(operation, job_id, log, "", intent.asked_at)
 
-    job_id = submit_once(client, operation, operation.name, submit, lambda found: found)
-    return StartedOperation(operation, job_id, log, "", started_at)
+    return submit_once(client, intent, submit)
 
 
 def _directory(client: FirecrestClient, operation: FileOperation) -> str:
