@@ -183,14 +183,7 @@ class Submission:
 
     @property
     def _not_before(self) -> float | None:
-        """By the system's clock, as the ends of jobs are: ours may be hours off.
-
-        Or have been when it was noted. Rather a job of an earlier life than a second one: the earlier moment.
-        """
-        if self._began is None or self._began > time.time():
-            # A beginning that is still to come was noted by a clock that has been put back since.
-            return None
-        return min(self._began, self.client.server_time(self._began))
+        return by_the_systems_clock(self.client, self._began)
 
     def _is_past(self, job: Job) -> bool:
         if self.first_try:
@@ -402,3 +395,17 @@ def life_began(context: Context) -> float | None:
     """
     started = getattr(context.get("dag_run"), "start_date", None)
     return None if started is None else float(started.timestamp()) - _CLOCKS_DIFFER
+
+
+def by_the_systems_clock(client: FirecrestClient, began: float | None) -> float | None:
+    """Return since when jobs can belong to a task instance by the system's clock, as the ends of jobs are:
+
+    ours may be hours off, or have been when it was noted. Rather a job of an earlier life than a second one:
+    the earlier moment.
+
+    :param began: what :func:`life_began` returned.
+    """
+    if began is None or began > time.time():
+        # A beginning that is still to come was noted by a clock that has been put back since.
+        return None
+    return min(began, client.server_time(began))

@@ -17,7 +17,8 @@ from ..client.fileops import active_like, complains, looks_done
 from ..client.fileops.looks import quietly_remove
 from ..client.models import Job
 from ..client.states import Outcome
-from ..hooks._cancel import cancel_and_verify
+from ..client.waiting.cancel import cancel_and_verify
+from ._attempts import by_the_systems_clock
 
 if TYPE_CHECKING:
     from ..client import FirecrestClient
@@ -101,7 +102,8 @@ def _marked(
     """
     own: list[Job] = []
     for _ in range(_MOST_JOBS):
-        found = client.run(find(client.api, attempt, not_before=not_before, system=wanted.system))
+        since = by_the_systems_clock(client, not_before)
+        found = client.run(find(client.api, attempt, not_before=since, system=wanted.system))
         if not found.jobs:
             break
         own += found.jobs

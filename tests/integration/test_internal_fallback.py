@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import tarfile
+from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-from tests.integration.file_tasks import BOTH_WAYS, Cluster, cluster, digest, grow, run
+from airflow_provider_firecrest.client.fileops import proofs
+from tests.integration.conftest import TaskInstance
+from tests.integration.file_tasks import BOTH_WAYS, Cluster, cluster, digest, grow, operator, run
 
 __all__ = ["cluster"]
 
@@ -129,3 +132,67 @@ def test_the_same_copy_by_somebody_else_is_not_taken_for_ours(cluster: Cluster) 
     done = run("cp", str(other), cluster.path("second"))
     assert digest(cluster.directory / "second") == digest(other)
     assert cluster.job(done.result["job_id"])["state"] == "COMPLETED"
+
+
+class Gone(BaseException):
+    """A SIGKILL: nothing of the task runs after it."""
+
+
+class Store:
+    """Airflow's task state store; one that is broken says nothing but errors."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.broken = False
+
+    def get(self, key: str) -> Any:
+        if self.broken:
+            raise ConnectionError("no API server")
+        return self.values.get(key)
+
+    def set(self, key: str, value: Any) -> None:
+        self.values[key] = value
+
+
+def die_after_the_call(kind: str, source: str, target: str | None, context: dict[str, Any]) -> None:
+    """A try whose worker dies when a direct call has done its work, before that is proven."""
+
+    def dies(*_: object, **__: object) -> None:
+        raise Gone
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proofs, "prove", dies)
+        with pytest.raises(Gone):
+            operator(kind, source, target).execute(context)
+
+
+def test_what_a_direct_call_has_done_whose_worker_died_is_not_done_again(cluster: Cluster) -> None:
+    for kind in ("mv", "cp", "rm") if cluster.generation == 1 else ("rm",):
+        source, target = cluster.directory / f"{kind} a", cluster.directory / f"{kind} b"
+        source.write_text("content")
+        to = None if kind == "rm" else str(target)
+        ti, store = TaskInstance(max_tries=1), Store()
+        die_after_the_call(kind, str(source), to, {"ti": ti, "task_state_store": store})
+        seen = len(cluster.firecrest.requests())
+
+        ti.try_number = 2
+        again = operator(kind, str(source), to).execute({"ti": ti, "task_state_store": store})
+
+        assert again["way"] == "quick"
+        assert {each["method"] for each in cluster.firecrest.requests()[seen:]} <= {"GET"}
+
+
+def test_where_the_store_cannot_be_read_nothing_is_done(cluster: Cluster) -> None:
+    source = grow(cluster.directory / "tree")
+    store = Store()
+    store.broken = True
+    seen = len(cluster.firecrest.requests())
+
+    with pytest.raises(AirflowException, match="a retry looks again") as failure:
+        operator("rm", str(source)).execute(
+            {"ti": TaskInstance(try_number=2, max_tries=3), "task_state_store": store}
+        )
+
+    assert not isinstance(failure.value, AirflowFailException), "Airflow may retry it"
+    assert {each["method"] for each in cluster.firecrest.requests()[seen:]} <= {"GET"}
+    assert source.exists()

@@ -34,13 +34,17 @@ OPERATORS = {
 TUNING = {
     "client.fileops.once.ADOPT_WITHIN": 1.5,
     "client.fileops.looks.PATIENCE": 0.5,
-    "hooks._cancel._PAUSE": 0.2,
+    "client.waiting.cancel._PAUSE": 0.2,
 }
 QUICK_CALLS = "/(ops|utilities)/(rm|compress)$"
 
 BOTH = pytest.mark.parametrize("firecrest", [1, 2], indirect=True, ids=["v1", "v2"])
 V1 = pytest.mark.parametrize("firecrest", [1], indirect=True, ids=["v1"])
 V2 = pytest.mark.parametrize("firecrest", [2], indirect=True, ids=["v2"])
+
+
+CASES = [*((1, kind) for kind in ("mv", "cp", "rsync")), *((2, kind) for kind in OPERATORS)]
+IDS = [f"v{generation}-{kind}" for generation, kind in CASES]
 
 
 @pytest.fixture(scope="module")
@@ -194,11 +198,7 @@ def named(firecrest: FirecrestForTest, kind: str) -> dict[str, Any]:
 
 
 class TestARetry:
-    @pytest.mark.parametrize(
-        ("firecrest", "kind"),
-        [*((1, kind) for kind in ("mv", "cp", "rsync")), *((2, kind) for kind in OPERATORS)],
-        indirect=["firecrest"],
-    )
+    @pytest.mark.parametrize(("firecrest", "kind"), CASES, indirect=["firecrest"], ids=IDS)
     def test_after_a_death_at_every_boundary_in_turn_goes_on_with_the_one_job(
         self, firecrest: FirecrestForTest, tmp_path: Path, lane: Lane, kind: str
     ) -> None:
