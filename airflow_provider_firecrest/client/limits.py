@@ -1,4 +1,4 @@
-"""Numbers of FirecREST v2 that are facts of the servers, not preferences; each with what it means."""
+"""Numbers that are facts of FirecREST and Slurm, not preferences; each with what it means."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Settings:
     :param system: system used by calls that name none.
     :param account: Slurm account used by jobs and transfer jobs that name none.
     :param working_dir: working directory used by jobs that name none.
-    :param api_version: ``"2"``, or ``"auto"`` to take what the server speaks.
+    :param api_version: ``"1"``, ``"2"``, or ``"auto"`` to take what the server speaks.
     :param timeout: seconds to wait for one answer.
     :param verify: check TLS certificates; a path names the CA bundle to check them with.
     :param max_requests_per_second: requests per second, over all clients of the connection in this process.
