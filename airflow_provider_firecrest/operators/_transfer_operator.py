@@ -81,7 +81,7 @@ class TransferOperator(ResumesTransfers, BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Check, move, and wait for the server's job where there is one."""
-        with self.firecrest() as client:
+        with self.firecrest() as client, self.checksums(context):
             if self._is_directory(client):
                 step = self.within_quota(lambda: self._begin_directory(client, context), context)
                 return self._wait_or_return(client, step, context)
@@ -129,10 +129,11 @@ class TransferOperator(ResumesTransfers, BaseOperator):
             self.cancel(client, note, "nobody knows what became of it")
             what = f"job {note['job_id']}" if note["job_id"] else f"task {note['firecrest_task_id']}"
             raise AirflowException(f"What became of the server's {what} is not known: {why}")
-        if "directory" in note:
-            return self._finish_directory(client, event, context)
-        job = job_from_dict(event["jobs"][0]) if note["job_id"] else None
-        return self._finish_file(client, note, job, context)
+        with self.checksums(context):
+            if "directory" in note:
+                return self._finish_directory(client, event, context)
+            job = job_from_dict(event["jobs"][0]) if note["job_id"] else None
+            return self._finish_file(client, note, job, context)
 
     def _finish_file(self, client: FirecrestClient, note: dict[str, Any], job: Any, context: Context) -> Any:
         """Prove a file; what failed for good is not gone on with."""

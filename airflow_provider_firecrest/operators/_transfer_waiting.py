@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..hooks._task import framework_timeout, within_kill_budget
+from ._checksums import TakesChecksums, cancel_checksum
 from ._deferral import WaitsForJob
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _ENDS_WITHIN = 2.0
 has."""
 
 
-class WaitsForTransfer(WaitsForJob):
+class WaitsForTransfer(TakesChecksums, WaitsForJob):
     """Waits for a transfer's job or task, in the triggerer or in the worker."""
 
     _stop: threading.Event | None = None
@@ -112,12 +113,20 @@ class WaitsForTransfer(WaitsForJob):
         self._killed = True
         self.stop.set()
         note, self._running = self._running, None
-        if note is None:
+        checksum, self._checksum_job = self._checksum_job, None
+        if note is None and checksum is None:
             return
-        if note["job_id"] is None and note.get("firecrest_task_id"):
+        if note is not None and note["job_id"] is None and note.get("firecrest_task_id"):
             self.log.info("FirecREST v1 cannot cancel a task; %s goes on.", note["firecrest_task_id"])
         self.log.info("The task was killed: cancelling its job and removing what it has on the system.")
-        within_kill_budget(self.log, "Clearing up", lambda client: _clear_up(client, note), self.hook)
+
+        def clear_up(client: FirecrestClient) -> None:
+            if checksum is not None:
+                cancel_checksum(client, checksum)
+            if note is not None:
+                _clear_up(client, note)
+
+        within_kill_budget(self.log, "Clearing up", clear_up, self.hook)
 
     def _end(self, client: FirecrestClient, event: dict[str, Any], context: Context) -> Any:
         from airflow.providers.common.compat.sdk import AirflowTaskTimeout

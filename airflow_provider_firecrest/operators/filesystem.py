@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from ..hooks._task import DEFAULT_CONN_ID, FirecrestMixin
+from ..hooks._task import DEFAULT_CONN_ID, within_kill_budget
+from ._checksums import TakesChecksums
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from ..client import FirecrestClient
+    from ..client.fileops import StartedOperation
 
 OPERATIONS: dict[str, tuple[str, ...]] = {
     "checksum": (),
@@ -44,14 +46,14 @@ and numbers of texts."""
 _NEEDED = {"chmod": "mode", "rename": "target_path", "symlink": "link_path"}
 
 
-class FirecrestFilesystemOperator(FirecrestMixin, BaseOperator):
+class FirecrestFilesystemOperator(TakesChecksums, BaseOperator):
     """Does one small operation on the system's files, at once: within the server's five seconds.
 
     The result is a JSON dict: ``operation``, ``path``, ``system`` and ``value``: a dict for ``stat``,
     ``chmod``, ``chown``, ``mkdir``, ``symlink`` and ``rename``; a list of dicts for ``ls``; text for
     ``checksum`` (SHA-256), ``head``, ``tail`` and ``view``; None for ``rm``. ``checksum`` of a large file,
     and ``rename`` on FirecREST v2, which has no call for it, take a job, and the task waits for it in the
-    worker.
+    worker; when the task is killed, or ``execution_timeout`` is over, the job is cancelled.
 
     :param operation: ``checksum``, ``chmod``, ``chown``, ``head``, ``ls``, ``mkdir``, ``rename``, ``rm``,
         ``stat``, ``symlink``, ``tail`` or ``view``.
@@ -67,6 +69,7 @@ class FirecrestFilesystemOperator(FirecrestMixin, BaseOperator):
 
     template_fields: Sequence[str] = ("path", "arguments", "system", "firecrest_conn_id")
     ui_color = "#efe8d3"
+    _renaming: StartedOperation | None = None
 
     def __init__(
         self,
@@ -89,11 +92,30 @@ class FirecrestFilesystemOperator(FirecrestMixin, BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Do it."""
-        with self.firecrest() as client:
+        with self.firecrest() as client, self.checksums(context):
             arguments = self._checked(self.arguments or {})
             value = self._value(client, arguments)
             system = self.system or client.system
             return {"operation": self.operation, "path": self.path, "system": system, "value": value}
+
+    def on_kill(self) -> None:
+        """Cancel the job that the task waits for, in 4 s: Airflow sends SIGKILL after 5."""
+        super().on_kill()
+        renaming, self._renaming = self._renaming, None
+        if renaming is None:
+            return
+        from ..client.fileops import cancel_operation
+
+        self.log.info("The task was killed: cancelling job %s.", renaming.job_id)
+        within_kill_budget(
+            self.log, "Cancelling the job", lambda client: cancel_operation(client, renaming), self.hook
+        )
+
+    def _rename_runs(self, started: StartedOperation) -> None:
+        """Remember the job for a kill. One that came while it was being submitted is carried out now."""
+        self._renaming = started
+        if self._killed:
+            self.on_kill()
 
     def _value(self, client: FirecrestClient, arguments: dict[str, Any]) -> Any:
         if self.operation == "checksum":
@@ -109,7 +131,9 @@ class FirecrestFilesystemOperator(FirecrestMixin, BaseOperator):
                     "FirecREST v2 has no call for this: it is done by a job, which may have to queue."
                 )
             target = arguments["target_path"]
-            return run_operation(client, "mv", self.path, target, system=self.system).as_dict()
+            return run_operation(
+                client, "mv", self.path, target, system=self.system, on_start=self._rename_runs
+            ).as_dict()
         if self.operation == "rm":
             from ..client.fileops.plan import checked_paths
 

@@ -125,9 +125,13 @@ class FirecrestUploadOperator(TransferOperator):
         return plan(self.if_exists)
 
     def _direct(self, client: FirecrestClient, plan: UploadPlan, memory: TransferMemory) -> TransferResult:
+        from ..client.leftovers import Leftover
         from ..client.transfers import UploadState, upload_direct
 
         memory.keep_upload(UploadState.of_plan(plan, "direct"))
+        if plan.part:
+            left = Leftover(plan.part, plan.system).as_dict()
+            self._running = {"job_id": None, "system": plan.system, "leftover": left}
         return upload_direct(client, plan, stop=self.stop)
 
     def _staged_note(

@@ -475,7 +475,7 @@ def test_the_checksum_job_leaves_the_files_directory_alone(
 
     try:
         # Asked for directly: so small a file with a blank in its name would be fetched instead.
-        digest = proof._checksum_by_job(client, str(source), firecrest.system, None)
+        digest = proof.sha256_by_job(client, str(source), firecrest.system, None, read=proof._log)
     finally:
         (firecrest.directory / directory).chmod(0o755)
 

@@ -17,6 +17,7 @@ from airflow_provider_firecrest.client.transfers import (
     StagedDownload,
     StagedUpload,
     TransferResult,
+    checksum_job,
     download_direct,
     finish_download,
     finish_upload,
@@ -61,7 +62,7 @@ def client(firecrest: FirecrestForTest) -> Iterator[FirecrestClient]:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system of this machine shows a file at once, and its jobs are short."""
     monkeypatch.setattr(proof, "APPEAR_WITHIN", 0.2)
-    monkeypatch.setattr(proof, "_LOOK_EVERY", 0.2)
+    monkeypatch.setattr(checksum_job, "_LOOK_EVERY", 0.2)
 
 
 def written(path: Path, size: int, seed: int = 1) -> Path:

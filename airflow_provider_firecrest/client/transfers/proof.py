@@ -6,16 +6,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
-import shlex
 import time
-import uuid
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from .. import limits, paths, states
 from ..errors import (
-    AmbiguousError,
     CommandTimeoutError,
     FirecrestError,
     IntegrityError,
@@ -27,16 +23,12 @@ from ..errors import (
 from ..models import FileStat, Job, TransferJob
 from ..sync_client import FirecrestClient
 from ..v1.tasks import Task
+from .checksum_job import sha256_by_job
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 
 APPEAR_WITHIN = 15.0
 """Seconds: a parallel file system may show another node's file a little later."""
-
-CHECKSUM_TIME_LIMIT = "00:30:00"
-"""Short enough for any partition, long enough for hundreds of gigabytes."""
-
-_LOOK_EVERY = 5.0
 
 T = TypeVar("T")
 
@@ -72,19 +64,18 @@ def remote_sha256(
     :param account: Slurm account, should it take a job.
     :returns: hex digest.
     :endpoint: GET .../ops/checksum; where the name has a blank, GET .../ops/download; where the file is too
-        large for the five
-        seconds of that call, a batch job running sha256sum.
+        large for the five seconds of that call, a batch job running sha256sum (``checksum_job``).
     """
     if paths.can_carry(path, client.api.rules.checksum):
         try:
             return client.checksum(path, system=system)
         except CommandTimeoutError:
             logger.info("%s is too large for the checksum call; computing its SHA-256 in a batch job.", path)
-            return _checksum_by_job(client, path, system, account)
+            return sha256_by_job(client, path, system, account, read=_log)
     limit = client.system_info(system=system).max_ops_file_size
     if size <= limits.direct_download_limit(client.api.generation, limit):
         return hashlib.sha256(client.download(path, system=system)).hexdigest()
-    return _checksum_by_job(client, path, system, account)
+    return sha256_by_job(client, path, system, account, read=_log)
 
 
 def prove(
@@ -226,77 +217,3 @@ def _log(client: FirecrestClient, path: str, system: str, *, needed: bool = Fals
             status=error.status,
             server_message=error.server_message,
         ) from None
-
-
-def _checksum_by_job(client: FirecrestClient, path: str, system: str, account: str | None) -> str:
-    directory = _job_directory(client, path, system)
-    name = f".firecrest-sha256-{uuid.uuid4().hex}.log"
-    script = (
-        "#!/bin/bash\n"
-        f"#SBATCH --nodes=1 --ntasks=1 --time={CHECKSUM_TIME_LIMIT}\n"
-        f"sha256sum -- {shlex.quote(path)}\n"
-    )
-    job_id = _submit_reading(client, script, directory, name, system, account)
-    log = paths.join(directory, name)
-    try:
-        job = client.wait_for_job(job_id, poll_interval=_LOOK_EVERY, system=system)
-        said = _log(client, log, system, needed=job.succeeded) or ""
-    except BaseException:
-        _quietly_cancel(client, job_id, system)
-        raise
-    finally:
-        _quietly_remove(client, log, system)
-    digest = re.match(r"\\?([0-9a-f]{64}) ", said)
-    if not job.succeeded or digest is None:
-        raise TransferFailedError(
-            f"The SHA-256 of {path} could not be computed: job {job_id} ended {job.state}."
-            f" It says: {said.strip()[-500:] or '(nothing)'}"
-        )
-    return digest.group(1)
-
-
-def _job_directory(client: FirecrestClient, path: str, system: str) -> str:
-    """Return where the job may write its log: the directory of the file may be open for reading only."""
-    own = [client.settings.working_dir] if client.settings.working_dir else []
-    try:
-        work = client.system_info(system=system).default_work_dir
-        if work is not None and not own:
-            # Where the server's own transfer jobs work.
-            own = [paths.join(work, client.userinfo(system=system).name)]
-        return next((each for each in own if client.stat(each, system=system).is_dir), paths.parent(path))
-    except FirecrestError as error:
-        logger.info("The job's log goes beside the file: %s", error.message)
-        return paths.parent(path)
-
-
-def _submit_reading(
-    client: FirecrestClient, script: str, directory: str, log: str, system: str, account: str | None
-) -> str:
-    """Submit a job that only reads: after a lost answer a second one does no harm."""
-
-    def submit() -> str:
-        # A bare name: in a path with a % in it Slurm would see a pattern.
-        return client.submit_job(
-            script, working_dir=directory, name="firecrest-sha256", stdout=log, account=account, system=system
-        )
-
-    try:
-        return submit()
-    except AmbiguousError:
-        return submit()
-
-
-def _quietly_cancel(client: FirecrestClient, job_id: str, system: str) -> None:
-    try:
-        client.cancel_job(job_id, system=system)
-    except FirecrestError as error:
-        logger.warning("Job %s could not be cancelled: %s", job_id, error.message)
-
-
-def _quietly_remove(client: FirecrestClient, path: str, system: str) -> None:
-    try:
-        client.rm(path, system=system)
-    except NotFoundError:
-        return
-    except FirecrestError as error:
-        logger.warning("%s could not be removed: %s", path, error.message)
