@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -92,18 +93,22 @@ def test_a_limit_on_jobs_is_waited_out(firecrest: FirecrestForTest, deferrable: 
     assert [type(each) for each in triggers] == expected
 
 
-def test_the_pauses_grow_up_to_the_longest(firecrest: FirecrestForTest) -> None:
+def test_the_pauses_grow_up_to_the_longest(
+    firecrest: FirecrestForTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refuse(firecrest, 3)
-    began: list[float] = []
+    moments: list[float] = []
 
-    def make() -> Any:
-        began.append(time.time())
-        return submit(firecrest, deferrable=True)
+    def noted() -> float:
+        moments.append(time.time())
+        return moments[-1]
 
-    _, triggers = live(make)
+    monkeypatch.setattr(_quota, "time", SimpleNamespace(time=noted))
 
-    pauses = [each.until - at for each, at in zip(triggers[:3], began, strict=False)]
-    assert [round(each, 1) for each in pauses] == pytest.approx([0.2, 0.4, 0.4], abs=0.15)
+    _, triggers = live(lambda: submit(firecrest, deferrable=True))
+
+    pauses = [each.until - at for each, at in zip(triggers[:3], moments, strict=True)]
+    assert pauses == pytest.approx([0.2, 0.4, 0.4], abs=0.001)
 
 
 @BOTH_WAYS
