@@ -27,6 +27,17 @@ POINTS = frozenset(
         "during_ranges",
         "before_rename",
         "after_rename",
+        "after_mkdir",
+        "during_packing",
+        "after_packing",
+        "after_staging",
+        "after_fetching",
+        "during_unpacking",
+        "before_publishing",
+        "between_renames",
+        "after_publishing",
+        "before_clearing",
+        "after_clearing",
     }
 )
 

@@ -482,6 +482,16 @@ def test_of_two_copies_of_a_job_only_one_works(unpacking: Unpacking) -> None:
     assert unpacking.target.is_dir()
 
 
+def test_the_claim_says_which_job_works_and_the_other_leaves_its_log_alone(unpacking: Unpacking) -> None:
+    assert bash(f"export SLURM_JOB_ID=7\n{unpacking.script()}").returncode == 0
+    log = (unpacking.work / "log").read_bytes()
+
+    assert bash(f"export SLURM_JOB_ID=8\n{unpacking.script()}").returncode == tree_jobs.TAKEN
+
+    assert (unpacking.work / tree_jobs.CLAIM).read_text() == "7\n"
+    assert (unpacking.work / "log").read_bytes() == log
+
+
 def test_a_job_that_is_told_to_end_leaves_nothing_half_done(unpacking: Unpacking) -> None:
     """Slurm sends TERM to everything in the job; here tar waits for its archive, a pipe, when it comes."""
     archive = unpacking.work / "tree.tar"

@@ -24,7 +24,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from cryptography.fernet import Fernet
 
-from airflow_provider_firecrest.client.transfers import directory_upload, workdir
+from airflow_provider_firecrest.client.transfers import directory_sending, workdir
 from airflow_provider_firecrest.operators.transfers import FirecrestDownloadOperator, FirecrestUploadOperator
 from tests.fixtures_local import FirecrestForTest
 from tests.integration.conftest import Run, TaskInstance, defer, first_event, revived, run_task, until
@@ -328,7 +328,7 @@ def test_a_full_temporary_directory_is_told_before_packing(
     firecrest: FirecrestForTest, here: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = written_tree(here / "case")
-    monkeypatch.setattr(directory_upload.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    monkeypatch.setattr(directory_sending.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
     with pytest.raises(AirflowException, match=r"The archive needs \d+ bytes in .*scratch, and 10 are free"):
         run_task(lambda: upload(source, firecrest.directory / "case"))
     nothing_left(firecrest, here, scratch)
@@ -523,14 +523,14 @@ def test_a_kill_while_packing_leaves_nothing_anywhere(
 ) -> None:
     source, there = written_tree(here / "case"), firecrest.directory / "case"
     task = upload(source, there)
-    real = directory_upload.pack
+    real = directory_sending.pack
 
     def killed_in_the_middle(*arguments: Any, **options: Any) -> Any:
         assert [each for each in names(firecrest.directory) if each.startswith(".firecrest-")]
         task.on_kill()
         return real(*arguments, **options)
 
-    monkeypatch.setattr(directory_upload, "pack", killed_in_the_middle)
+    monkeypatch.setattr(directory_sending, "pack", killed_in_the_middle)
     with pytest.raises(AirflowException, match="cancelled"):
         task.execute({"ti": TaskInstance()})
     assert not there.exists()
@@ -579,53 +579,6 @@ def test_the_only_copy_of_a_replaced_tree_is_never_removed(
         upload(source, there).resume_execution(deferral.method_name, {"event": event}, {"ti": ti})
     assert (work / "old" / "precious").read_text() == "old"
     assert f"kept in {work}/old" in caplog.text
-
-
-class Store(dict[str, Any]):
-    """Airflow's task state store, as far as it is used."""
-
-    def set(self, key: str, value: Any) -> None:
-        self[key] = json.loads(json.dumps(value))
-
-    def delete(self, key: str) -> None:
-        self.pop(key, None)
-
-
-@BOTH_APIS
-@pytest.mark.parametrize("direction", ["upload", "download"])
-def test_a_retry_after_a_crash_ends_what_the_try_before_left(
-    firecrest: FirecrestForTest, here: Path, scratch: Path, direction: str
-) -> None:
-    ours, there = here / "case", firecrest.directory / "case"
-    written_tree(ours if direction == "upload" else there)
-    make = (
-        (lambda: upload(ours, there, deferrable=True))
-        if direction == "upload"
-        else (lambda: download(there, ours, deferrable=True))
-    )
-    store, ti, before = Store(), TaskInstance(), {job["id"] for job in firecrest.jobs()}
-    blocked = occupied(firecrest)
-    try:
-        with pytest.raises(TaskDeferred):
-            make().execute({"ti": ti, "task_state_store": store})
-        [left] = firecrest.directory.glob(".firecrest-*")
-        # The worker and the triggerer are gone. The next try:
-        with pytest.raises(TaskDeferred) as again:
-            make().execute({"ti": ti, "task_state_store": store})
-        assert not left.exists()
-        states = sorted(
-            job["state"].split()[0] for job in firecrest.jobs() if job["id"] not in before | blocked
-        )
-        assert states == ["CANCELLED", "PENDING"]
-    finally:
-        released(blocked)
-    event = first_event(revived(again.value.trigger))
-    context = {"ti": ti, "task_state_store": store}
-    make().resume_execution(again.value.method_name, {"event": event}, context)
-
-    assert seen(ours) == seen(there)
-    assert store == {}
-    nothing_left(firecrest, here, scratch)
 
 
 # Secrets

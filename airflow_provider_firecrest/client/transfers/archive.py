@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
+from ..._crash_points import crash_point
 from ..errors import ConfigurationError, FirecrestError, IntegrityError, QuotaError, TransferFailedError
 from ..staging import TransferCancelledError
 from .tree import Entry, TreeDigest, digest, stays_inside, unreadable
@@ -72,14 +73,14 @@ def pack(
     # A directory's content right after it: GNU tar sets its time once it sees something else.
     entries = sorted(entries, key=lambda each: each.name.replace(b"/", b"\0"))
     sums: dict[bytes, str] = {}
-    options: dict[str, Any] = {"compresslevel": 6} if compression == "gzip" else {}
     closed: list[tarfile.TarInfo] = []
-    with writing(archive), _open(archive, "w:" + _MODES[compression], **options) as tar:
+    with writing(archive), _new(archive, compression) as stream, _open(archive, "w:", fileobj=stream) as tar:
         tar.addfile(_opened(_header(tar, root, "."), closed))
         for entry in entries:
             check_stop(stop)
             if entry.kind == "f":
                 sums[entry.name] = _add_file(tar, root, entry, stop)
+                crash_point("during_packing")
             else:
                 tar.addfile(_opened(_other(tar, root, entry), closed))
             _forget(tar)
@@ -112,6 +113,7 @@ def unpack(
             check_stop(stop)
             _check(member, links)
             tar.extract(member, into, set_attrs=not member.isdir(), filter=_kept)
+            crash_point("during_unpacking")
             if member.isdir():
                 directories.append((into / member.name, member.mode & _PERMISSIONS, member.mtime))
             _forget(tar)
@@ -163,6 +165,19 @@ def not_written(path: Path, error: OSError) -> FirecrestError:
     if error.errno in (_NO_SPACE, _OVER_QUOTA):
         return QuotaError(f"Not enough space for {path}: {reason}.")
     return TransferFailedError(f"Cannot write {path}: {reason}.")
+
+
+@contextlib.contextmanager
+def _new(path: Path, compression: str) -> Iterator[IO[bytes]]:
+    """Open a new archive. Packed again, the same tree makes the same bytes, so that what is sent of them
+    stays sent: of a compressed one the time and the name are left out.
+    """
+    with path.open("wb") as plain:
+        if compression == "none":
+            yield plain
+            return
+        with gzip.GzipFile("", "wb", compresslevel=6, fileobj=plain, mtime=0) as packed:
+            yield cast("IO[bytes]", packed)
 
 
 def _open(path: Path, mode: str, **options: Any) -> tarfile.TarFile:

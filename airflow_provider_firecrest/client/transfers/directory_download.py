@@ -6,36 +6,37 @@ The steps behind ``directory.start_download`` and ``go_on``.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import shutil
-import tempfile
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from ..._crash_points import crash_point
 from .. import paths
 from ..errors import ConflictError, InvalidRequestError, NotFoundError, QuotaError, TooLargeError
+from ..leftovers import OLD
 from ..models import Job
 from ..sync_client import FirecrestClient
-from . import tree_jobs, workdir
-from .archive import check_stop, not_written, remove, unpack
-from .directory import (
-    DirectoryOptions,
-    DirectoryTransfer,
-    Next,
-    Watch,
-    abandon,
-    compare,
-    finished,
-    giving_up,
-    tree_of,
-)
+from . import orphans, tree_jobs, workdir
+from .archive import check_stop, not_written, unpack
+from .directory_jobs import submitted
+from .directory_local import Here, discard, own_directory, put_back
+from .directory_resume import abandon, clear_up_unnoted, continued, giving_up
+from .directory_state import Again, DirectoryOptions, DirectoryTransfer, Next, Phase, Watch, finished
 from .download import StagedDownload, download_direct, finish_download, plan_download, stage_download
-from .plan import check_remote, staged_instead
-from .tree import TreeDigest, digest_of
+from .plan import DownloadPlan, check_remote, staged_instead
+from .resume import continued_download
+from .tree import TreeDigest, compare, digest_of
+from .tree_jobs import tree_of
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
+
+_TREE = "tree"
+"""Where an archive is unpacked, in the temporary directory here."""
 
 
 def start(
@@ -45,21 +46,42 @@ def start(
     system: str | None,
     options: DirectoryOptions,
     watch: Watch,
+    earlier: DirectoryTransfer | None = None,
 ) -> Next:
-    """Check everything, then have the tree packed; only measured, when there is one to compare it with."""
+    """Go on with what an earlier process left, where that holds; else check everything, then have the tree
+    packed; only measured, when there is one to compare it with.
+    """
     options.check()
     transfer = _planned(client, source, target, system, options)
-    there = Path(transfer.target)
-    exists = there.exists() or there.is_symlink()
+    there, again = Path(transfer.target), watch.again
+    put_back(there, _stem(there), again.place)
+    if earlier is not None and (going := continued(client, transfer, earlier)) is not None:
+        return _from_there(client, going, watch)
+    clear_up_unnoted(client, transfer, again)
+    discard(there.parent, _stem(there), again.place)
+    exists = os.path.lexists(there)
     comparing = exists and options.if_exists == "skip"
     if exists and options.if_exists != "overwrite":
         _refuse_existing(transfer, there)
-    transfer = replace(transfer, replaces=exists)
-    work = workdir.make(client, paths.parent(transfer.source), transfer.system, field="source_path")
-    transfer = replace(transfer, work=work)
+    return _have_packed(client, replace(transfer, replaces=exists), watch, comparing=comparing)
+
+
+def _from_there(client: FirecrestClient, transfer: DirectoryTransfer, watch: Watch) -> Next:
+    """Take the step that an earlier process did not get to, or to the end of."""
     watch.on_change(transfer)
-    with giving_up(client, transfer):
-        return _have_packed(client, transfer, watch, comparing=comparing)
+    if transfer.phase == "publishing":
+        # Killed before or after the tree got its name: it tells by itself.
+        if _is_published(transfer, watch):
+            return _done(client, transfer, watch)
+        transfer = replace(transfer, phase="staging" if transfer.staged else "packing")
+    if transfer.phase == "done":
+        return _cleared(client, transfer, watch.again)
+    if transfer.phase == "comparing" or (transfer.phase == "packing" and transfer.tree is None):
+        if transfer.job_id is not None:
+            return transfer
+        return _have_packed(client, transfer, watch, comparing=transfer.phase == "comparing")
+    with giving_up(client, transfer, watch.again):
+        return fetch(client, transfer, watch)
 
 
 def go_on(client: FirecrestClient, transfer: DirectoryTransfer, job: Job | None, watch: Watch) -> Next:
@@ -67,18 +89,24 @@ def go_on(client: FirecrestClient, transfer: DirectoryTransfer, job: Job | None,
     if transfer.phase == "comparing" and job is not None:
         return _compared(client, transfer, job, watch)
     if transfer.phase == "packing" and job is not None:
-        tree = _measured(client, transfer, job)
-        logger.info("%s holds %d files with %d bytes.", transfer.source, tree.files, tree.bytes)
-        return fetch(client, replace(transfer, tree=tree), watch)
+        transfer = replace(transfer, tree=_measured(client, transfer, job))
+        assert transfer.tree is not None
+        logger.info(
+            "%s holds %d files with %d bytes.", transfer.source, transfer.tree.files, transfer.tree.bytes
+        )
+        watch.on_change(transfer)
+        return fetch(client, transfer, watch)
     if transfer.phase == "staging" and transfer.staged is not None:
         return _fetched(client, transfer, job, watch)
     raise InvalidRequestError(f"A download has no step after {transfer.phase!r}.")
 
 
 def fetch(client: FirecrestClient, transfer: DirectoryTransfer, watch: Watch) -> Next:
-    """Fetch the packed archive: directly, or have it put into the object store first."""
-    with _here(Path(transfer.target)) as here:
-        archive = here / transfer.archive_name
+    """Fetch the packed archive: directly, or have it put into the object store first, where it is not yet."""
+    with _here(transfer, watch.again) as here:
+        archive = _local_archive(here, transfer)
+        if archive.exists():
+            return _unpacked(client, transfer, here, watch)
         plan = plan_download(
             client,
             transfer.archive,
@@ -92,11 +120,27 @@ def fetch(client: FirecrestClient, transfer: DirectoryTransfer, watch: Watch) ->
         if plan.way == "direct":
             try:
                 download_direct(client, plan)
-                return _unpacked(client, transfer, here, archive, watch)
+                return _unpacked(client, transfer, here, watch)
             except TooLargeError as error:
                 logger.warning("The direct way cannot carry it after all: %s", error.message)
                 plan = staged_instead(client, plan)
-    staged = stage_download(client, plan)
+        # What an earlier process has fetched of it waits for the object.
+        here.keep = watch.again.keep
+    return _staged(client, transfer, plan, watch)
+
+
+def _staged(
+    client: FirecrestClient, transfer: DirectoryTransfer, plan: DownloadPlan, watch: Watch
+) -> DirectoryTransfer:
+    """Have the archive put into the object store, unless an earlier process did."""
+    earlier = StagedDownload.from_dict(transfer.staged) if transfer.staged else None
+    staged = continued_download(client, plan, earlier) if earlier else None
+    if staged is None:
+        if watch.again.sweep and client.api.generation == 2:
+            # The process before may have died before it could write down which job it had started.
+            orphans.cancel_egress(client, plan.source, plan.system)
+        staged = stage_download(client, plan)
+        crash_point("after_staging")
     transfer = transfer.waits_for(
         "staging", job_id=staged.job_id, task_id=staged.task_id, staged=staged.as_dict(), way="staged"
     )
@@ -120,7 +164,9 @@ def _planned(
         raise InvalidRequestError(f"source_path: {source} on {info.name} is not a directory.")
     options = replace(options, account=options.account or client.account)
     local = directory_target(target, source)
-    return DirectoryTransfer("download", source, str(local), info.name, options)
+    # A change below its top does not show here: what is fetched is what was there when it was packed.
+    stamp = f"{found.mtime} {found.size}"
+    return DirectoryTransfer("download", source, str(local), info.name, options, source_stamp=stamp)
 
 
 def directory_target(target: Path | str, source: str) -> Path:
@@ -152,26 +198,25 @@ def _refuse_existing(transfer: DirectoryTransfer, there: Path) -> None:
 def _have_packed(
     client: FirecrestClient, transfer: DirectoryTransfer, watch: Watch, *, comparing: bool
 ) -> DirectoryTransfer:
-    script = tree_jobs.pack_script(
-        transfer.source,
-        transfer.work,
-        archive=None if comparing else transfer.archive_name,
-        contents=comparing or transfer.options.verify_checksum,
-        compression=transfer.options.compression,
-        time_limit=transfer.options.time_limit,
-    )
-    job_id = workdir.submit(
-        client,
-        script,
-        transfer.work,
-        what="measure" if comparing else "pack",
-        system=transfer.system,
-        account=transfer.options.account,
-        partition=transfer.options.partition,
-    )
-    logger.info("Job %s %s %s.", job_id, "measures" if comparing else "packs", transfer.source)
-    transfer = transfer.waits_for("comparing" if comparing else "packing", job_id=job_id)
-    watch.on_change(transfer)
+    if not transfer.work:
+        # Said before it is made, so that it is removed whatever comes between.
+        work = workdir.path_in(paths.parent(transfer.source), watch.again.place)
+        transfer = replace(transfer, work=work)
+        watch.on_change(transfer)
+    with giving_up(client, transfer, watch.again):
+        workdir.make(client, transfer.work, transfer.system, field="source_path")
+        crash_point("after_mkdir")
+        script = tree_jobs.pack_script(
+            transfer.source,
+            transfer.work,
+            archive=None if comparing else transfer.archive_name,
+            contents=comparing or transfer.options.verify_checksum,
+            compression=transfer.options.compression,
+            time_limit=transfer.options.time_limit,
+        )
+        phase: Phase = "comparing" if comparing else "packing"
+        transfer = submitted(client, transfer, phase, "measure" if comparing else "pack", script, watch)
+    logger.info("Job %s %s %s.", transfer.job_id, "measures" if comparing else "packs", transfer.source)
     return transfer
 
 
@@ -195,65 +240,129 @@ def _compared(client: FirecrestClient, transfer: DirectoryTransfer, job: Job, wa
 
 def _fetched(client: FirecrestClient, transfer: DirectoryTransfer, job: Job | None, watch: Watch) -> Next:
     assert transfer.staged is not None
-    with _here(Path(transfer.target)) as here:
-        archive = here / transfer.archive_name
-        staged = replace(StagedDownload.from_dict(transfer.staged), target=str(archive))
-        _check_room(here, staged.size, transfer)
-        finish_download(client, staged, job, progress=watch.progress, stop=watch.stop)
-        return _unpacked(client, transfer, here, archive, watch)
+    with _here(transfer, watch.again) as here:
+        archive = _local_archive(here, transfer)
+        if not archive.exists():
+            staged = replace(StagedDownload.from_dict(transfer.staged), target=str(archive))
+            _check_room(here, staged.size, transfer)
+            finish_download(
+                client,
+                staged,
+                job,
+                progress=watch.progress,
+                stop=watch.stop,
+                mark=watch.again.place,
+                keep=watch.again.keep,
+            )
+        return _unpacked(client, transfer, here, watch)
 
 
-def _unpacked(
-    client: FirecrestClient, transfer: DirectoryTransfer, here: Path, archive: Path, watch: Watch
-) -> Next:
+def _unpacked(client: FirecrestClient, transfer: DirectoryTransfer, here: Here, watch: Watch) -> Next:
     """Unpack beside the target, compare, and give it its name."""
     assert transfer.tree is not None
-    tree, target = here / "tree", Path(transfer.target)
+    crash_point("after_fetching")
+    tree = here.path / _TREE
     tree.mkdir()
-    unpack(archive, tree, compression=transfer.options.compression, stop=watch.stop)
-    archive.unlink()
+    compression = transfer.options.compression
+    unpack(_local_archive(here, transfer), tree, compression=compression, stop=watch.stop)
     contents = transfer.options.verify_checksum
     ours = digest_of(tree, contents=contents, stop=watch.stop)
     compare(ours, transfer.tree, contents=contents, what=f"{transfer.source} on {transfer.system}, unpacked")
     check_stop(watch.stop)
-    _publish(tree, target, here / "old", replaces=transfer.replaces)
+    transfer = replace(transfer, phase="publishing")
+    watch.on_change(transfer)
+    crash_point("before_publishing")
+    _publish(tree, Path(transfer.target), here, replaces=transfer.replaces)
+    crash_point("after_publishing")
+    return _done(client, transfer, watch)
+
+
+def _is_published(transfer: DirectoryTransfer, watch: Watch) -> bool:
+    """Whether what is at the target is the tree that was about to be put there."""
+    target = Path(transfer.target)
+    if transfer.tree is None or not target.is_dir() or target.is_symlink():
+        return False
+    try:
+        there = digest_of(target, contents=transfer.tree.sha256 is not None, stop=watch.stop)
+    except InvalidRequestError as error:
+        logger.info("What is at %s is another tree: %s", target, error.message)
+        return False
+    return there == transfer.tree
+
+
+def _done(client: FirecrestClient, transfer: DirectoryTransfer, watch: Watch) -> Next:
+    transfer = replace(transfer, phase="done")
+    watch.on_change(transfer)
+    crash_point("before_clearing")
+    return _cleared(client, transfer, watch.again)
+
+
+def _cleared(client: FirecrestClient, transfer: DirectoryTransfer, again: Again) -> Next:
+    """Remove what is not needed any more, now that the tree is there and right."""
+    assert transfer.tree is not None
+    target = Path(transfer.target)
     abandon(client, transfer)
-    return finished(transfer, ours, transfer.way)
+    discard(target.parent, _stem(target), again.place)
+    crash_point("after_clearing")
+    return finished(transfer, transfer.tree, transfer.way)
 
 
-def _publish(tree: Path, target: Path, old: Path, *, replaces: bool) -> None:
-    exists = target.exists() or target.is_symlink()
+def _publish(tree: Path, target: Path, here: Here, *, replaces: bool) -> None:
+    exists, old = os.path.lexists(target), here.path / OLD
     if exists and not replaces:
         raise ConflictError(f"target_path: {target} has come into being meanwhile.")
     try:
         if exists:
-            target.rename(old)
-        try:
-            tree.rename(target)
-        except OSError:
-            if exists:
-                old.rename(target)
-            raise
-    except OSError as error:
-        raise not_written(target, error) from None
-
-
-@contextmanager
-def _here(target: Path) -> Iterator[Path]:
-    """Yield a temporary directory beside the target, on its file system; nothing is left of it."""
-    try:
-        here = Path(tempfile.mkdtemp(prefix=f".{target.name[:100]}.", dir=target.parent))
-    except OSError as error:
-        raise not_written(target.parent, error) from None
-    try:
-        yield here
+            _move(target, old)
+            crash_point("between_renames")
+        _move(tree, target)
+    except BaseException as error:
+        if os.path.lexists(old) and not os.path.lexists(target):
+            with contextlib.suppress(OSError):
+                _move(old, target)
+        if isinstance(error, OSError):
+            raise not_written(target, error) from None
+        raise
     finally:
-        remove(here)
+        # Never remove the only copy of what was there.
+        here.keep = os.path.lexists(old) and not os.path.lexists(target)
 
 
-def _check_room(here: Path, archive: int, transfer: DirectoryTransfer) -> None:
-    needed = archive + (transfer.tree.bytes if transfer.tree else 0)
-    free = shutil.disk_usage(here).free
+def _move(source: Path, target: Path) -> None:
+    """Rename a directory, one that is read-only as well: it has to take another ``..``."""
+    mode = stat.S_IMODE(source.lstat().st_mode)
+    closed = source.is_dir() and not source.is_symlink() and mode & 0o300 != 0o300
+    if closed:
+        source.chmod(mode | 0o300)
+    source.rename(target)
+    if closed:
+        target.chmod(mode)
+
+
+def _stem(target: Path) -> str:
+    return f".{os.fsdecode(os.fsencode(target.name)[:100])}."
+
+
+@contextlib.contextmanager
+def _here(transfer: DirectoryTransfer, again: Again) -> Iterator[Here]:
+    """Yield a temporary directory beside the target, on its file system; of what earlier processes left in
+    it, only this transfer's archive is kept.
+    """
+    target = Path(transfer.target)
+    with own_directory(target.parent, _stem(target), again.place, keep=again.keep) as here:
+        token = workdir.token(transfer.work)
+        here.forget_all_but((token, f".{token}"))
+        yield here
+
+
+def _local_archive(here: Here, transfer: DirectoryTransfer) -> Path:
+    """Return the path of the archive here; it has this name when it is complete."""
+    return here.path / f"{workdir.token(transfer.work)}-{transfer.archive_name}"
+
+
+def _check_room(here: Here, archive: int, transfer: DirectoryTransfer) -> None:
+    needed = archive + (transfer.tree.bytes if transfer.tree else 0) - here.bytes()
+    free = shutil.disk_usage(here.path).free
     if free < needed:
         raise QuotaError(
             f"{transfer.target} needs {needed} bytes while it is unpacked (the archive and the tree),"

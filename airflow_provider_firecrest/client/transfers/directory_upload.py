@@ -8,39 +8,28 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ..._crash_points import crash_point
 from .. import paths
-from ..errors import ConflictError, InvalidRequestError, NotFoundError, QuotaError, TooLargeError
+from ..errors import ConflictError, InvalidRequestError, NotFoundError
 from ..models import FileStat, Job
 from ..sync_client import FirecrestClient
 from ..v1.transfer import MAX_UPLOAD
 from . import tree_jobs, workdir
-from .archive import SUFFIX, pack
-from .directory import (
-    DirectoryOptions,
-    DirectoryTransfer,
-    Next,
-    Watch,
-    abandon,
-    compare,
-    finished,
-    giving_up,
-    tree_of,
-)
-from .plan import check_remote, staged_instead
-from .sending import StagedUpload, stage_upload
-from .tree import Entry, digest_of, scan
-from .upload import check_parent, finish_upload, plan_upload, upload_direct
+from .directory_jobs import submitted
+from .directory_resume import abandon, clear_up_unnoted, continued, giving_up, has_put_it_there
+from .directory_sending import archive_size, forget_packed, sent
+from .directory_state import DirectoryOptions, DirectoryTransfer, Next, Watch, finished
+from .plan import check_remote
+from .sending import StagedUpload
+from .tree import Entry, compare, digest_of, scan, stamp
+from .tree_jobs import tree_of
+from .upload import check_parent, finish_upload
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
-
-_PER_ENTRY = 1024
-"""Bytes of the archive for each entry besides its content: a header, and what fills its last block."""
 
 
 def start(
@@ -50,22 +39,47 @@ def start(
     system: str | None,
     options: DirectoryOptions,
     watch: Watch,
+    earlier: DirectoryTransfer | None = None,
 ) -> Next:
-    """Check everything, then pack and send; or have the tree that is there measured first."""
+    """Go on with what an earlier process left, where that holds; else check everything, then pack and send,
+    or have the tree that is there measured first.
+    """
     options.check()
     source = Path(os.path.abspath(source))  # noqa: PTH100 (a link stays a link)
     if not source.is_dir():
         raise InvalidRequestError(f"source_path: there is no local directory {source}.")
     entries = scan(source)
-    transfer = _planned(client, source, target, system, options)
+    transfer = replace(_planned(client, source, target, system, options), source_stamp=stamp(entries))
     _check_size(client, entries, options)
+    if earlier is not None and (going := continued(client, transfer, earlier)) is not None:
+        return _from_there(client, going, entries, watch)
+    clear_up_unnoted(client, transfer, watch.again)
+    forget_packed(watch.again)
     there = _what_is_there(client, transfer)
     if there is None:
-        return _send(client, transfer, source, entries, watch)
-    if options.if_exists == "overwrite":
-        return _send(client, replace(transfer, replaces=True), source, entries, watch)
+        return _send(client, transfer, entries, watch)
+    ours = earlier is not None and earlier.target == transfer.target and has_put_it_there(client, earlier)
+    if ours or options.if_exists == "overwrite":
+        return _send(client, replace(transfer, replaces=True), entries, watch)
     _refuse_existing(transfer, there)
     return _have_measured(client, transfer, watch)
+
+
+def _from_there(
+    client: FirecrestClient, transfer: DirectoryTransfer, entries: Sequence[Entry], watch: Watch
+) -> Next:
+    """Take the step that an earlier process did not get to, or to the end of."""
+    watch.on_change(transfer)
+    if transfer.phase == "done":
+        return _cleared(client, transfer)
+    if transfer.phase == "sending":
+        return _send(client, transfer, entries, watch)
+    if transfer.phase == "staging" or transfer.job_id is not None:
+        return transfer
+    if transfer.phase == "comparing":
+        return _have_measured(client, transfer, watch)
+    with giving_up(client, transfer, watch.again):
+        return _have_unpacked(client, transfer, watch)
 
 
 def go_on(client: FirecrestClient, transfer: DirectoryTransfer, job: Job | None, watch: Watch) -> Next:
@@ -76,7 +90,7 @@ def go_on(client: FirecrestClient, transfer: DirectoryTransfer, job: Job | None,
         finish_upload(client, StagedUpload.from_dict(transfer.staged), job)
         return _have_unpacked(client, replace(transfer, staged=None), watch)
     if transfer.phase == "unpacking" and job is not None:
-        return _unpacked(client, transfer, job)
+        return _unpacked(client, transfer, job, watch)
     raise InvalidRequestError(f"An upload has no step after {transfer.phase!r}.")
 
 
@@ -96,7 +110,7 @@ def _planned(
 
 def _check_size(client: FirecrestClient, entries: Sequence[Entry], options: DirectoryOptions) -> None:
     """Refuse what FirecREST v1 cannot carry before it is packed; of a compressed one nobody knows yet."""
-    size = _archive_size(entries)
+    size = archive_size(entries)
     if client.api.generation == 1 and options.compression == "none" and size > MAX_UPLOAD:
         raise InvalidRequestError(
             f"source_path: its archive would have {size} bytes; FirecREST v1 uploads by one form, of"
@@ -125,8 +139,9 @@ def _refuse_existing(transfer: DirectoryTransfer, there: FileStat) -> None:
 
 
 def _have_measured(client: FirecrestClient, transfer: DirectoryTransfer, watch: Watch) -> DirectoryTransfer:
-    transfer = _with_work(client, transfer, watch)
-    with giving_up(client, transfer):
+    transfer = _with_work(transfer, watch)
+    with giving_up(client, transfer, watch.again):
+        _make(client, transfer)
         script = tree_jobs.pack_script(
             transfer.target,
             transfer.work,
@@ -135,10 +150,8 @@ def _have_measured(client: FirecrestClient, transfer: DirectoryTransfer, watch: 
             compression="none",
             time_limit=transfer.options.time_limit,
         )
-        job_id = _submit(client, transfer, script, "measure")
-    logger.info("%s is there; job %s measures it.", transfer.target, job_id)
-    transfer = transfer.waits_for("comparing", job_id=job_id)
-    watch.on_change(transfer)
+        transfer = submitted(client, transfer, "comparing", "measure", script, watch)
+    logger.info("%s is there; job %s measures it.", transfer.target, transfer.job_id)
     return transfer
 
 
@@ -157,60 +170,13 @@ def _compared(client: FirecrestClient, transfer: DirectoryTransfer, job: Job) ->
 
 
 def _send(
-    client: FirecrestClient,
-    transfer: DirectoryTransfer,
-    source: Path,
-    entries: Sequence[Entry],
-    watch: Watch,
+    client: FirecrestClient, transfer: DirectoryTransfer, entries: Sequence[Entry], watch: Watch
 ) -> DirectoryTransfer:
-    """Pack into a temporary file here, send it, forget it."""
-    _check_room(entries, transfer.options)
-    transfer = _with_work(client, transfer, watch)
-    with (
-        giving_up(client, transfer),
-        tempfile.TemporaryDirectory(prefix="firecrest-upload-") as here,
-    ):
-        archive = Path(here, f"{source.name or 'tree'}{SUFFIX[transfer.options.compression]}")
-        logger.info("Packing %s (%d entries) into %s.", source, len(entries), archive)
-        tree = pack(source, entries, archive, compression=transfer.options.compression, stop=watch.stop)
-        return _send_archive(client, replace(transfer, tree=tree), archive, watch)
-
-
-def _send_archive(
-    client: FirecrestClient, transfer: DirectoryTransfer, archive: Path, watch: Watch
-) -> DirectoryTransfer:
-    plan = plan_upload(
-        client,
-        archive,
-        transfer.archive,
-        system=transfer.system,
-        account=transfer.options.account,
-        if_exists="overwrite",
-        # The digest of the unpacked tree proves more than that of the archive.
-        verify_checksum=False,
-        # Nobody looks for it there.
-        in_place=True,
-    )
-    logger.info("Sending %d bytes, %s.", plan.size, plan.way)
-    if plan.way == "direct":
-        try:
-            upload_direct(client, plan)
-            return _have_unpacked(client, transfer, watch)
-        except TooLargeError as error:
-            logger.warning("The direct way cannot carry it after all: %s", error.message)
-            plan = staged_instead(client, plan)
-    staged = stage_upload(
-        client,
-        plan,
-        progress=watch.progress,
-        on_start=lambda job: watch.on_change(replace(transfer, job_id=job.job_id)),
-        stop=watch.stop,
-    )
-    transfer = transfer.waits_for(
-        "staging", job_id=staged.job_id, task_id=staged.task_id, staged=staged.as_dict(), way="staged"
-    )
-    watch.on_change(transfer)
-    return transfer
+    """Pack the tree, send the archive, and have it unpacked once it is there."""
+    transfer = _with_work(transfer, watch)
+    with giving_up(client, transfer, watch.again):
+        transfer = sent(client, transfer, entries, watch, make=lambda: _make(client, transfer))
+        return transfer if transfer.phase == "staging" else _have_unpacked(client, transfer, watch)
 
 
 def _have_unpacked(client: FirecrestClient, transfer: DirectoryTransfer, watch: Watch) -> DirectoryTransfer:
@@ -225,52 +191,40 @@ def _have_unpacked(client: FirecrestClient, transfer: DirectoryTransfer, watch: 
         replace=transfer.replaces,
         time_limit=transfer.options.time_limit,
     )
-    job_id = _submit(client, transfer, script, "unpack")
-    logger.info("Job %s unpacks the archive and compares the trees.", job_id)
-    transfer = transfer.waits_for("unpacking", job_id=job_id)
-    watch.on_change(transfer)
+    transfer = submitted(client, transfer, "unpacking", "unpack", script, watch)
+    logger.info("Job %s unpacks the archive and compares the trees.", transfer.job_id)
     return transfer
 
 
-def _unpacked(client: FirecrestClient, transfer: DirectoryTransfer, job: Job) -> Next:
+def _unpacked(client: FirecrestClient, transfer: DirectoryTransfer, job: Job, watch: Watch) -> Next:
     assert transfer.tree is not None
     doing = f"Unpacking {transfer.target} on {transfer.system}"
     theirs = tree_of(workdir.report(client, transfer.work, job, system=transfer.system, doing=doing))
     compare(transfer.tree, theirs, contents=transfer.options.verify_checksum, what=doing)
     workdir.must_be_a_directory(client, transfer.target, transfer.work, job, system=transfer.system)
+    transfer = replace(transfer, phase="done")
+    watch.on_change(transfer)
+    crash_point("before_clearing")
+    return _cleared(client, transfer)
+
+
+def _cleared(client: FirecrestClient, transfer: DirectoryTransfer) -> Next:
+    """Remove what is not needed any more, now that the tree is there and right."""
+    assert transfer.tree is not None
     abandon(client, transfer)
+    crash_point("after_clearing")
     return finished(transfer, transfer.tree, transfer.way)
 
 
-def _with_work(client: FirecrestClient, transfer: DirectoryTransfer, watch: Watch) -> DirectoryTransfer:
-    work = workdir.make(client, paths.parent(transfer.target), transfer.system, field="target_path")
-    transfer = replace(transfer, work=work)
-    watch.on_change(transfer)
+def _with_work(transfer: DirectoryTransfer, watch: Watch) -> DirectoryTransfer:
+    """Choose the transfer's directory on the system, and say so before it is made."""
+    if not transfer.work:
+        work = workdir.path_in(paths.parent(transfer.target), watch.again.place)
+        transfer = replace(transfer, work=work)
+        watch.on_change(transfer)
     return transfer
 
 
-def _submit(client: FirecrestClient, transfer: DirectoryTransfer, script: str, what: str) -> str:
-    return workdir.submit(
-        client,
-        script,
-        transfer.work,
-        what=what,
-        system=transfer.system,
-        account=transfer.options.account,
-        partition=transfer.options.partition,
-    )
-
-
-def _archive_size(entries: Sequence[Entry]) -> int:
-    return sum(each.size for each in entries) + _PER_ENTRY * len(entries)
-
-
-def _check_room(entries: Sequence[Entry], options: DirectoryOptions) -> None:
-    """Refuse to begin what cannot end: an archive as large as the tree needs its place here."""
-    directory, size = tempfile.gettempdir(), _archive_size(entries)
-    free = shutil.disk_usage(directory).free
-    if options.compression == "none" and free < size:
-        raise QuotaError(
-            f"The archive needs {size} bytes in {directory}, and {free} are free there. Free some, set TMPDIR"
-            " for Airflow's workers, or try compression='gzip'."
-        )
+def _make(client: FirecrestClient, transfer: DirectoryTransfer) -> None:
+    workdir.make(client, transfer.work, transfer.system, field="target_path")
+    crash_point("after_mkdir")

@@ -35,12 +35,16 @@ class Entry:
     :ivar kind: ``d``, ``f`` or ``l``.
     :ivar size: bytes of a file, else 0.
     :ivar link: what a link points to, else empty.
+    :ivar mtime_ns: when it was changed last; part of the stamp, not of the digest.
+    :ivar mode: its permissions; the same.
     """
 
     name: bytes
     kind: str
     size: int = 0
     link: bytes = b""
+    mtime_ns: int = 0
+    mode: int = 0
 
     @property
     def record(self) -> bytes:
@@ -95,6 +99,18 @@ def scan(root: Path, *, field: str = "source_path") -> list[Entry]:
     return entries
 
 
+def stamp(entries: Iterable[Entry]) -> str:
+    """Return a text that differs once anything in a tree has been changed, as far as its files' sizes, times
+    and permissions show it.
+
+    :param entries: what is in it, in any order.
+    """
+    whole = hashlib.sha256()
+    for line in sorted(b"%b%d %o\0" % (each.record, each.mtime_ns, each.mode) for each in entries):
+        whole.update(line)
+    return whole.hexdigest()
+
+
 def digest(entries: Iterable[Entry], contents: Mapping[bytes, str] | None) -> TreeDigest:
     """Return the digest of a tree.
 
@@ -134,6 +150,27 @@ def digest_of(
     return digest(entries, sums)
 
 
+def compare(ours: TreeDigest, theirs: TreeDigest, *, contents: bool, what: str) -> None:
+    """Compare the two ends of a transfer.
+
+    :param ours: what is here.
+    :param theirs: what is on the system.
+    :param contents: compare the files' contents, too.
+    :param what: the transfer in words, for the error.
+
+    :raises IntegrityError: they differ; says in what.
+    """
+    if ours.layout != theirs.layout:
+        raise IntegrityError(
+            f"{what}: names, types, sizes or link targets differ: {ours.files} files with {ours.bytes} bytes"
+            f" here, {theirs.files} files with {theirs.bytes} bytes there."
+        )
+    if contents and (ours.sha256 is None or ours.sha256 != theirs.sha256):
+        raise IntegrityError(
+            f"{what}: contents differ: tree digest {ours.sha256} here, {theirs.sha256} there."
+        )
+
+
 def stays_inside(name: bytes, target: bytes) -> bool:
     """Return whether a link's target, followed step by step, never leaves the tree.
 
@@ -170,10 +207,11 @@ def _walk(root: bytes, field: str, below: bytes = b"") -> Iterator[tuple[bytes, 
 
 
 def _entry(root: bytes, name: bytes, status: os.stat_result, field: str) -> Entry:
+    when, mode = status.st_mtime_ns, stat.S_IMODE(status.st_mode)
     if stat.S_ISDIR(status.st_mode):
-        return Entry(name, "d")
+        return Entry(name, "d", mtime_ns=when, mode=mode)
     if stat.S_ISREG(status.st_mode):
-        return Entry(name, "f", status.st_size)
+        return Entry(name, "f", status.st_size, mtime_ns=when, mode=mode)
     if not stat.S_ISLNK(status.st_mode):
         raise InvalidRequestError(
             f"{field}: {_shown(name)} is neither a file, a directory nor a link (it is a device, a"
@@ -189,7 +227,7 @@ def _entry(root: bytes, name: bytes, status: os.stat_result, field: str) -> Entr
             f"{field}: the link {_shown(name)} -> {_shown(target)} leads out of the directory; links are kept"
             " as they are, and this one would point to something else."
         )
-    return Entry(name, "l", link=target)
+    return Entry(name, "l", link=target, mtime_ns=when, mode=mode)
 
 
 def _sha256(root: Path, entry: Entry, stop: threading.Event | None) -> str:

@@ -9,28 +9,31 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 
 from .. import paths
-from ..errors import InvalidRequestError
+from ..errors import InvalidRequestError, TransferFailedError
 from ..leftovers import OLD
 from .tree import TreeDigest
 
-REPORT, LOG = "report", "log"
+REPORT, LOG, CLAIM = "report", "log", "claim/job"
 
 REFUSED = 65
 """Exit code: the job looked and said no; ``refused=`` in its report says why."""
 
 TAKEN = 75
-"""Exit code: another job with the same directory was first."""
+"""Exit code: another job with the same directory was first; its claim says which."""
 
 _TIME = re.compile(r"(\d+-)?\d{1,2}(:\d{2}){1,2}|\d+")
 
 _START = r"""
 set -euo pipefail
 export LC_ALL=C
+# After a lost answer, or a crash before it was noted, the same script may have been submitted twice. The
+# later job must not touch the log of the one that works.
+mkdir "$work/claim" 2>/dev/null || exit 75
+printf '%s\n' "${SLURM_JOB_ID:-}" > "$work/claim/job"
 exec > "$work/log" 2>&1
-# After a lost answer the same script may have been submitted twice.
-mkdir "$work/claim" || { echo "Another job does this already."; exit 75; }
 
 tell() { printf '%s\n' "$1" >> "$work/report.new"; }
 refuse() { tell "refused=$1"; mv "$work/report.new" "$work/report"; echo "$1"; exit 65; }
@@ -221,6 +224,19 @@ def read_report(text: str) -> dict[str, str]:
     """Return what a job found, by key; without ``end`` or ``refused`` it did not get to its end."""
     lines = (line.partition("=") for line in text.splitlines())
     return {key: value for key, equals, value in lines if equals}
+
+
+def tree_of(report: Mapping[str, str]) -> TreeDigest:
+    """Return what a job measured.
+
+    :raises TransferFailedError: its report is not complete.
+    """
+    try:
+        return TreeDigest(
+            report["layout"], report.get("tree"), int(report["files"]), int(float(report["bytes"]))
+        )
+    except (KeyError, ValueError):
+        raise TransferFailedError("The report of the job cannot be read.") from None
 
 
 def path_in(work: str, name: str) -> str:

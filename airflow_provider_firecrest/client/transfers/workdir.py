@@ -1,4 +1,4 @@
-"""A transfer's own directory on the system, and the batch jobs that run in it.
+"""A transfer's own directory on the system, and what the batch jobs that run in it write down there.
 
 Everything a directory transfer leaves on the system while it is under way (archive, logs, a tree that is not
 complete yet) stands in one directory ``.firecrest-...`` beside the source or the target, which only its
@@ -7,100 +7,71 @@ owner can read. So one removal leaves nothing behind. Must not know what the job
 
 from __future__ import annotations
 
-import logging
+import hashlib
 import secrets
 import time
 
-from .. import limits, paths
+from .. import paths
 from ..errors import (
-    AmbiguousError,
     FirecrestError,
     InvalidRequestError,
     NotFoundError,
     PermissionDeniedError,
     TransferFailedError,
 )
-from ..leftovers import Leftover, remove_leftover
 from ..models import Job
 from ..sync_client import FirecrestClient
 from . import proof, tree_jobs
 
-logger = logging.getLogger("airflow_provider_firecrest.transfers")
-
 _PREFIX = ".firecrest-"
-_LOOK_EVERY = 3.0
+_TOKEN = 6
+"""Bytes: as text it is shorter than a mark, so that in a job's name none is taken for the other."""
+
 _REPORT_WITHIN = 15.0
 
 
-def make(client: FirecrestClient, parent: str, system: str, *, field: str) -> str:
-    """Make a directory of one's own below ``parent`` and return its path.
+def path_in(parent: str, place: str | None = None) -> str:
+    """Return the path of a directory of one's own below ``parent``; nobody has had it before.
+
+    :param parent: an existing directory.
+    :param place: the same text makes names that :func:`all_in` finds.
+    """
+    return paths.join(parent, _beginning(place) + secrets.token_hex(_TOKEN))
+
+
+def token(work: str) -> str:
+    """Return the part of a directory's name that no other has."""
+    return paths.basename(work).rpartition("-")[2]
+
+
+def all_in(client: FirecrestClient, parent: str, place: str, system: str) -> list[str]:
+    """Return the paths of the directories that were made below ``parent`` for ``place``.
+
+    :endpoint: GET .../ops/ls
+    """
+    names = [each.name for each in client.ls(parent, show_hidden=True, system=system)]
+    return [paths.join(parent, name) for name in sorted(names) if name.startswith(_beginning(place))]
+
+
+def make(client: FirecrestClient, work: str, system: str, *, field: str) -> None:
+    """Make a directory that only its owner can read; one that is there already will do.
 
     :param client: the client.
-    :param parent: an existing directory.
+    :param work: its path, of :func:`path_in`.
     :param system: system name.
-    :param field: what the user calls the path that ``parent`` belongs to.
+    :param field: what the user calls the path beside which it stands.
     :raises PermissionDeniedError: nothing can be written there.
     :endpoint: POST .../ops/mkdir, PUT .../ops/chmod
     """
-    work = paths.join(parent, _PREFIX + secrets.token_hex(8))
     try:
         # The name is ours alone, so that making it twice is making it once.
         client.mkdir(work, parents=True, system=system)
     except PermissionDeniedError as error:
         raise PermissionDeniedError(
-            f"{field}: nothing can be written in {parent} on {system}; the archive goes there.",
+            f"{field}: nothing can be written in {paths.parent(work)} on {system}; the archive goes there.",
             server_message=error.server_message,
         ) from None
-    try:
-        client.chmod(work, "700", system=system)
-    except BaseException:
-        client.run(remove_leftover(client.api, Leftover(work, system)))
-        raise
-    return work
-
-
-def submit(
-    client: FirecrestClient,
-    script: str,
-    work: str,
-    *,
-    what: str,
-    system: str,
-    account: str | None,
-    partition: str | None,
-) -> str:
-    """Submit a script that works in ``work``, and return the job's id. After a lost answer the job is looked
-    for by its name, which no other has.
-
-    :param client: the client.
-    :param script: the batch script; of two copies it lets only one work.
-    :param work: its directory.
-    :param what: ``pack`` or ``unpack``, for the job's name.
-    :param system: system name.
-    :param account: Slurm account.
-    :param partition: partition; None leaves it to Slurm.
-    :endpoint: POST /compute/{system}/jobs
-    """
-    name = f"firecrest-{what}-{paths.basename(work).removeprefix(_PREFIX)}"
-
-    def once() -> str:
-        # The script writes its own log: a working directory with % in it would be a pattern for Slurm.
-        return client.submit_job(
-            script,
-            working_dir=work,
-            name=name,
-            stdout="/dev/null",
-            stderr="/dev/null",
-            account=account,
-            partition=partition,
-            system=system,
-        )
-
-    try:
-        return once()
-    except AmbiguousError as error:
-        logger.warning("Nobody knows whether the job %s was submitted: %s", name, error.message)
-    return _find(client, name, system) or once()
+    client.chmod(work, "700", system=system)
 
 
 def report(client: FirecrestClient, work: str, job: Job, *, system: str, doing: str) -> dict[str, str]:
@@ -163,17 +134,7 @@ def _read_report(client: FirecrestClient, work: str, system: str, *, patience: f
         time.sleep(1.0)
 
 
-def _find(client: FirecrestClient, name: str, system: str) -> str | None:
-    deadline = time.monotonic() + limits.JOB_VISIBLE_WITHIN
-    while True:
-        try:
-            found = client.jobs(name=name, system=system)
-        except FirecrestError as error:
-            logger.warning("The job %s cannot be looked for: %s", name, error.message)
-            found = []
-        if found:
-            logger.info("It was: it is job %s.", found[0].job_id)
-            return found[0].job_id
-        if time.monotonic() >= deadline:
-            return None
-        time.sleep(_LOOK_EVERY)
+def _beginning(place: str | None) -> str:
+    if place is None:
+        return _PREFIX
+    return f"{_PREFIX}{hashlib.sha256(place.encode()).hexdigest()[:14]}-"

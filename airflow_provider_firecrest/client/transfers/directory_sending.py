@@ -1,0 +1,165 @@
+"""The archive of an upload: packed on this machine, and sent; or what is missing of that after a crash.
+
+Knows the archive's temporary directory here. Must not know what becomes of it there.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..._crash_points import crash_point
+from ..errors import QuotaError, TooLargeError
+from ..sync_client import FirecrestClient
+from . import orphans
+from .archive import SUFFIX, pack
+from .directory_local import discard, own_directory
+from .directory_state import Again, DirectoryOptions, DirectoryTransfer, Watch
+from .plan import UploadPlan, staged_instead
+from .resume import UploadState
+from .sending import stage_upload
+from .tree import Entry
+from .upload import plan_upload, upload_direct
+
+logger = logging.getLogger("airflow_provider_firecrest.transfers")
+
+_HERE = "firecrest-upload-"
+"""How the name of the directory begins in which an archive is packed."""
+
+_PER_ENTRY = 1024
+"""Bytes of the archive for each entry besides its content: a header, and what fills its last block."""
+
+
+def sent(
+    client: FirecrestClient,
+    transfer: DirectoryTransfer,
+    entries: Sequence[Entry],
+    watch: Watch,
+    *,
+    make: Callable[[], object],
+) -> DirectoryTransfer:
+    """Pack the tree into a temporary file, send it, forget it.
+
+    :param client: the client.
+    :param transfer: the transfer; what it says is packed and still lies here is not packed again.
+    :param entries: what is in the tree.
+    :param watch: who is told; ``watch.again.sending`` is gone on with.
+    :param make: makes the transfer's directory on the system.
+    :returns: the transfer: waiting for the server, or with the archive in its place on the system.
+    :raises QuotaError: not enough space here.
+    """
+    again = watch.again
+    with own_directory(Path(tempfile.gettempdir()), _HERE, again.place, keep=again.keep) as here:
+        archive = here.path / f"{Path(transfer.source).name or 'tree'}{SUFFIX[transfer.options.compression]}"
+        if _is_packed(archive, transfer):
+            make()
+        else:
+            here.forget_all_but(())
+            _check_room(entries, transfer.options)
+            make()
+            transfer = _packed(transfer, entries, archive, watch)
+        return _moved(client, transfer, archive, watch)
+
+
+def forget_packed(again: Again) -> None:
+    """Remove the archive that an earlier process left here."""
+    discard(Path(tempfile.gettempdir()), _HERE, again.place)
+
+
+def _is_packed(archive: Path, transfer: DirectoryTransfer) -> bool:
+    """Whether an earlier process has packed the archive here, and it is still what it was."""
+    try:
+        found = archive.stat()
+    except OSError:
+        return False
+    return transfer.tree is not None and (found.st_size, found.st_mtime_ns) == transfer.packed
+
+
+def _packed(
+    transfer: DirectoryTransfer, entries: Sequence[Entry], archive: Path, watch: Watch
+) -> DirectoryTransfer:
+    logger.info("Packing %s (%d entries) into %s.", transfer.source, len(entries), archive)
+    compression = transfer.options.compression
+    tree = pack(Path(transfer.source), entries, archive, compression=compression, stop=watch.stop)
+    found = archive.stat()
+    packed = (found.st_size, found.st_mtime_ns)
+    transfer = replace(transfer, phase="sending", tree=tree, packed=packed)
+    watch.on_change(transfer)
+    crash_point("after_packing")
+    return transfer
+
+
+def _moved(
+    client: FirecrestClient, transfer: DirectoryTransfer, archive: Path, watch: Watch
+) -> DirectoryTransfer:
+    plan = plan_upload(
+        client,
+        archive,
+        transfer.archive,
+        system=transfer.system,
+        account=transfer.options.account,
+        if_exists="overwrite",
+        # The digest of the unpacked tree proves more than that of the archive.
+        verify_checksum=False,
+        # Nobody looks for it there.
+        in_place=True,
+    )
+    logger.info("Sending %d bytes, %s.", plan.size, plan.way)
+    if plan.way == "direct":
+        try:
+            upload_direct(client, plan)
+            return transfer
+        except TooLargeError as error:
+            logger.warning("The direct way cannot carry it after all: %s", error.message)
+            plan = staged_instead(client, plan)
+    again = watch.again
+    earlier = _sent_so_far(plan, again.sending)
+    if earlier is None and again.sweep and client.api.generation == 2:
+        # The process before may have died before it could write down which job it had started.
+        orphans.cancel_ingress(client, plan.target, plan.system)
+    staged = stage_upload(
+        client,
+        plan,
+        progress=watch.progress,
+        on_start=lambda job: watch.on_change(replace(transfer, job_id=job.job_id)),
+        stop=watch.stop,
+        state=earlier,
+        save=again.save_sending,
+        keep=again.keep,
+    )
+    transfer = transfer.waits_for(
+        "staging", job_id=staged.job_id, task_id=staged.task_id, staged=staged.as_dict(), way="staged"
+    )
+    watch.on_change(transfer)
+    return transfer
+
+
+def _sent_so_far(plan: UploadPlan, earlier: UploadState | None) -> UploadState | None:
+    """Return how far an earlier process got with an archive of the same tree.
+
+    Packed anew, the same tree makes the same bytes. Where it does not (another version of zlib), the size
+    differs, or the digests of the parts, which are compared before they are counted as sent.
+    """
+    if earlier is None or earlier.target != plan.target or earlier.size != plan.size:
+        return earlier
+    return replace(earlier, source=str(plan.source), mtime_ns=plan.source.stat().st_mtime_ns)
+
+
+def archive_size(entries: Sequence[Entry]) -> int:
+    """Return about how many bytes an archive has that is not compressed."""
+    return sum(each.size for each in entries) + _PER_ENTRY * len(entries)
+
+
+def _check_room(entries: Sequence[Entry], options: DirectoryOptions) -> None:
+    """Refuse to begin what cannot end: an archive as large as the tree needs its place here."""
+    directory, size = tempfile.gettempdir(), archive_size(entries)
+    free = shutil.disk_usage(directory).free
+    if options.compression == "none" and free < size:
+        raise QuotaError(
+            f"The archive needs {size} bytes in {directory}, and {free} are free there. Free some, set TMPDIR"
+            " for Airflow's workers, or try compression='gzip'."
+        )
