@@ -1,13 +1,16 @@
 """How a directory goes in a task: step by step, waiting between the steps for a job or a task.
 
 Knows the story only; what the steps do stands in ``client.transfers.directory``, loaded when a task runs.
+What a retry finds of it is kept in ``_transfer_memory``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from .._crash_points import crash_point
 from ._transfer_waiting import WaitsForTransfer
 
 if TYPE_CHECKING:
@@ -15,17 +18,13 @@ if TYPE_CHECKING:
 
     from ..client import FirecrestClient
     from ..client.transfers.directory import DirectoryOptions, DirectoryTransfer, Next, Watch
+    from ._transfer_memory import TransferMemory
 
 NO_KEY = (
     "Waiting in the worker: without a Fernet key ([core] fernet_key) the download's URL, a secret, cannot be"
     " stored while the task is deferred."
 )
 OTHER_KEY = "The download's URL cannot be unsealed: the workers do not share one [core] fernet_key."
-
-
-STORE_KEY = "firecrest_directory"
-"""Key in Airflow's task state store (3.3): the job and the directory on the system that a try has. A retry
-starts over; first it ends what a crash of the try before left behind."""
 
 
 class MovesDirectories(WaitsForTransfer):
@@ -40,33 +39,59 @@ class MovesDirectories(WaitsForTransfer):
     partition: str | None
     time_limit: str | None
     _moving: DirectoryTransfer | None = None
-    _store: Any = None
 
-    def _start_directory(self, client: FirecrestClient) -> Next:
+    def _start_directory(
+        self, client: FirecrestClient, watch: Watch, earlier: DirectoryTransfer | None
+    ) -> Next:
         raise NotImplementedError
-
-    def _begin_directory(self, client: FirecrestClient, context: Context) -> Next:
-        """Start over, after ending what an earlier try left."""
-        self._store = context.get("task_state_store")
-        left = self._in_store("get", STORE_KEY)
-        if isinstance(left, dict):
-            self.log.info("An earlier try ended without clearing up.")
-            self.cancel(client, {"job_id": None, "firecrest_task_id": None, **left}, "this try starts over")
-            self._in_store("delete", STORE_KEY)
-        return self._start_directory(client)
-
-    def _in_store(self, action: str, *arguments: Any) -> Any:
-        """Do something with Airflow's store, where there is one; a failure costs the clearing up only."""
-        if self._store is None:
-            return None
-        try:
-            return getattr(self._store, action)(*arguments)
-        except Exception as error:
-            self.log.info("Airflow's task state store did not %s: %s", action, type(error).__name__)
-            return None
 
     def _progress(self) -> Callable[[int, int], None]:
         raise NotImplementedError
+
+    def memory(self, client: FirecrestClient, context: Context) -> TransferMemory:
+        raise NotImplementedError
+
+    def known(self, client: FirecrestClient, memory: TransferMemory) -> dict[str, Any] | None:
+        raise NotImplementedError
+
+    def mark(self, client: FirecrestClient, context: Context) -> str:
+        raise NotImplementedError
+
+    def goes_on(self, context: Context) -> bool:
+        raise NotImplementedError
+
+    def _begin_directory(self, client: FirecrestClient, context: Context) -> Next:
+        """Go on with what an earlier try left, or start."""
+        memory = self.memory(client, context)
+        earlier = self._known_directory(client, memory)
+        sending = self.known(client, memory)
+        watch = self._watch(client, memory, context, sending)
+        with self._forgetting(memory, watch):
+            return self._start_directory(client, watch, earlier)
+
+    def _known_directory(self, client: FirecrestClient, memory: TransferMemory) -> DirectoryTransfer | None:
+        """Return how far this attempt's earlier try got, and end what another attempt left."""
+        from ..client.transfers.directory import give_up
+
+        found = memory.known_directory()
+        if found is None:
+            return None
+        transfer = _restored(found.values, found.secret)
+        if found.is_ours:
+            return transfer
+        self.log.info("Giving up what the task had begun before: this try starts anew.")
+        give_up(client, transfer)
+        memory.forget_directory()
+        return None
+
+    def _end_directory(self, client: FirecrestClient, memory: TransferMemory) -> None:
+        """End what is left of a directory's transfer where there is a file now."""
+        from ..client.transfers.directory import give_up
+
+        found = memory.known_directory()
+        if found is not None:
+            give_up(client, _restored(found.values, found.secret))
+            memory.forget_directory()
 
     def _options(self) -> DirectoryOptions:
         from ..client.transfers.directory import TIME_LIMIT, DirectoryOptions
@@ -80,16 +105,47 @@ class MovesDirectories(WaitsForTransfer):
             time_limit=self.time_limit or TIME_LIMIT,
         )
 
-    def _watch(self) -> Watch:
-        from ..client.transfers.directory import Watch
+    def _watch(
+        self,
+        client: FirecrestClient,
+        memory: TransferMemory,
+        context: Context,
+        sending: dict[str, Any] | None = None,
+    ) -> Watch:
+        from ..client.transfers import UploadState
+        from ..client.transfers.directory import Again, Watch
 
-        return Watch(progress=self._progress(), on_change=self._killable, stop=self.stop)
+        again = Again(
+            place=self.mark(client, context),
+            attempt=memory.attempt,
+            keep=memory.keeps and self.goes_on(context),
+            sweep=not memory.first_try,
+            sending=UploadState.from_dict(sending) if sending and "part_urls" in sending else None,
+            save_sending=memory.keep_upload,
+        )
+        return Watch(
+            progress=self._progress(),
+            on_change=lambda transfer: self._noted(transfer, memory),
+            stop=self.stop,
+            again=again,
+        )
 
-    def _killable(self, transfer: DirectoryTransfer) -> None:
-        """Remember for a kill and for a later try what there is to cancel and to remove."""
+    def _noted(self, transfer: DirectoryTransfer, memory: TransferMemory) -> None:
+        """Remember for a kill what there is to cancel and to remove, and for a later try how far it is."""
         self._running = note = _note(transfer)
-        kept = ("job_id", "firecrest_task_id", "system", "leftover")
-        self._in_store("set", STORE_KEY, {key: note[key] for key in kept})
+        memory.keep_directory(note["directory"], _secret(transfer))
+
+    @contextmanager
+    def _forgetting(self, memory: TransferMemory, watch: Watch) -> Iterator[None]:
+        """When the block fails for good, nothing is left to be remembered."""
+        from ..client.staging import may_pass
+
+        try:
+            yield
+        except Exception as error:
+            if not (watch.again.keep and may_pass(error)):
+                memory.forget()
+            raise
 
     def _wait_or_return(self, client: FirecrestClient, step: Next, context: Context) -> Any:
         """Return the result of a directory that is there, or wait for what comes next."""
@@ -97,7 +153,7 @@ class MovesDirectories(WaitsForTransfer):
 
         if not isinstance(step, DirectoryTransfer):
             self._running = None
-            self._in_store("delete", STORE_KEY)
+            self.memory(client, context).forget()
             self.log.info(
                 "Done: %s, %d files with %d bytes, tree digest %s, %.1f s.",
                 step.target,
@@ -111,6 +167,7 @@ class MovesDirectories(WaitsForTransfer):
         note, safe = self._storable(step)
         self.started(note, context)
         if self.deferrable and safe:
+            crash_point("before_defer")
             return self.wait_in_triggerer(note, context)
         return self.wait_here(client, note, context)
 
@@ -121,11 +178,10 @@ class MovesDirectories(WaitsForTransfer):
         """
         from ._seal import seal
 
-        note = _note(transfer)
-        url = (transfer.staged or {}).get("url")
-        if url is None:
+        note, secret = _note(transfer), _secret(transfer)
+        if secret is None:
             return note, True
-        note["sealed"] = seal({"url": url}) if self.deferrable else None
+        note["sealed"] = seal(secret) if self.deferrable else None
         if self.deferrable and note["sealed"] is None:
             self.log.warning(NO_KEY)
         return note, note["sealed"] is not None
@@ -134,38 +190,44 @@ class MovesDirectories(WaitsForTransfer):
         """Take the next step, now that what was waited for is over."""
         from ..client.job_json import job_from_dict
         from ..client.transfers.directory import go_on
-
-        note = event["carry"]
-        self._store = context.get("task_state_store")
-        transfer = self._moving or self._restored(note)
-        if transfer is None:
-            return self._fetch_again(client, note, context)
-        job = job_from_dict(event["jobs"][0]) if event.get("jobs") else None
-        self._running = note
-        return self._wait_or_return(client, go_on(client, transfer, job, watch=self._watch()), context)
-
-    @staticmethod
-    def _restored(note: dict[str, Any]) -> DirectoryTransfer | None:
-        """Return the transfer of a note, or None when its URL cannot be read here."""
-        from ..client.transfers.directory import DirectoryTransfer
         from ._seal import unseal
 
-        values = dict(note["directory"])
-        if note.get("sealed"):
-            secret = unseal(note["sealed"])
-            if secret is None:
-                return None
-            values["staged"] = {**values["staged"], **secret}
-        return DirectoryTransfer.from_dict(values)
+        note = event["carry"]
+        memory = self.memory(client, context)
+        watch = self._watch(client, memory, context)
+        secret = unseal(note["sealed"]) if note.get("sealed") else None
+        transfer = self._moving or _restored(note["directory"], secret)
+        self._running = note
+        with self._forgetting(memory, watch):
+            if self._moving is None and note.get("sealed") and secret is None:
+                step = self._fetch_again(client, transfer, watch)
+            else:
+                job = job_from_dict(event["jobs"][0]) if event.get("jobs") else None
+                step = go_on(client, transfer, job, watch=watch)
+        return self._wait_or_return(client, step, context)
 
-    def _fetch_again(self, client: FirecrestClient, note: dict[str, Any], context: Context) -> Any:
+    def _fetch_again(self, client: FirecrestClient, transfer: DirectoryTransfer, watch: Watch) -> Next:
         """Have the packed archive put into the object store once more, and wait in the worker."""
-        from ..client.transfers.directory import DirectoryTransfer, fetch_again
+        from ..client.transfers.directory import fetch_again
 
         self.log.warning("%s Fetching the archive again, and waiting in the worker.", OTHER_KEY)
         self.deferrable = False
-        transfer = DirectoryTransfer.from_dict(note["directory"])
-        return self._wait_or_return(client, fetch_again(client, transfer, watch=self._watch()), context)
+        return fetch_again(client, transfer, watch=watch)
+
+
+def _restored(values: dict[str, Any], secret: dict[str, Any] | None) -> DirectoryTransfer:
+    """Return the transfer of a note, with its URL where that can be read here."""
+    from ..client.transfers.directory import DirectoryTransfer
+
+    if secret is not None:
+        values = {**values, "staged": {**values["staged"], **secret}}
+    return DirectoryTransfer.from_dict(values)
+
+
+def _secret(transfer: DirectoryTransfer) -> dict[str, Any] | None:
+    """Return what of a transfer must not be stored in clear, or None."""
+    url = (transfer.staged or {}).get("url")
+    return None if url is None else {"url": url}
 
 
 def _note(transfer: DirectoryTransfer) -> dict[str, Any]:

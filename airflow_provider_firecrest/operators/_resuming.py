@@ -21,7 +21,7 @@ REATTACH = ("retry", "never")
 
 
 class ResumesTransfers(WaitsForQuota, MovesDirectories):
-    """The part of the transfer operators that remembers, between tries, how far a file has got."""
+    """The part of the transfer operators that remembers, between tries, how far a transfer has got."""
 
     reattach: str
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ._seal import seal, unseal
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 STATE_KEY = "firecrest_transfer"
 """Key in the store: whose transfer it is, the server's job, and the state, sealed."""
+
+DIRECTORY_KEY = "firecrest_directory"
+"""Key in the store: whose transfer of a directory it is, how far it is, and, sealed, its URL."""
 
 PARTS_KEY = "firecrest_transfer_parts"
 """Key in the store: ETags of the parts that are sent. Apart from the state, since it changes with each."""
@@ -37,6 +41,20 @@ _FORMAT = 1
 
 _SHARE = 5.0
 """A store that takes long is written to less often: not before so many times its own time has passed."""
+
+
+@dataclass(frozen=True)
+class KnownDirectory:
+    """What was remembered of a directory's transfer.
+
+    :ivar values: plain JSON.
+    :ivar secret: what was sealed; None where there was nothing, or where it cannot be read here.
+    :ivar is_ours: it is of this attempt; else another one gave it up.
+    """
+
+    values: dict[str, Any]
+    secret: dict[str, Any] | None
+    is_ours: bool
 
 
 class TransferMemory:
@@ -93,11 +111,36 @@ class TransferMemory:
         """Remember what the server was asked to stage."""
         self._keep(staged.as_dict())
 
+    def keep_directory(self, values: Mapping[str, Any], secret: Mapping[str, Any] | None) -> None:
+        """Remember how far a directory has got.
+
+        :param values: plain JSON, no credential in it.
+        :param secret: what has to be sealed.
+        """
+        sealed = seal(secret) if secret is not None and self._store is not None else None
+        kept = {"mark": self.attempt.mark, "format": _FORMAT, "state": dict(values), "sealed": sealed}
+        self._set(DIRECTORY_KEY, kept)
+
+    def known_directory(self) -> KnownDirectory | None:
+        """Return how far a directory had got, in whichever attempt, or None."""
+        found = None if self.first_try else self._get(DIRECTORY_KEY)
+        if not isinstance(found, dict) or found.get("format") != _FORMAT:
+            return None
+        secret = unseal(found["sealed"]) if found.get("sealed") else None
+        return KnownDirectory(dict(found["state"]), secret, found.get("mark") == self.attempt.mark)
+
     def forget(self) -> None:
         """Remember nothing any more: the transfer is over."""
+        self._delete(STATE_KEY, PARTS_KEY, DIRECTORY_KEY)
+
+    def forget_directory(self) -> None:
+        """Remember nothing more of a directory."""
+        self._delete(DIRECTORY_KEY)
+
+    def _delete(self, *keys: str) -> None:
         if self._store is None:
             return
-        for key in (STATE_KEY, PARTS_KEY):
+        for key in keys:
             try:
                 self._store.delete(key)
             except Exception as error:

@@ -101,6 +101,7 @@ class TransferOperator(ResumesTransfers, BaseOperator):
 
         memory = self.memory(client, context)
         known = self.known(client, memory)
+        self._end_directory(client, memory)
         plan = self._plan(client, known, memory, context)
         if plan.way == "skip":
             self.log.info("%s is there already, with the same size and SHA-256.", plan.target)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..client import FirecrestClient
     from ..client.transfers import DownloadPlan, StagedDownload, TransferResult, UploadPlan, UploadState
-    from ..client.transfers.directory import Next
+    from ..client.transfers.directory import DirectoryTransfer, Next, Watch
     from ._transfer_memory import TransferMemory
 
 
@@ -47,8 +47,8 @@ class FirecrestUploadOperator(TransferOperator):
     :param system: name of the system; default: the connection's.
     :param firecrest_conn_id: the connection's id.
     :param poll_interval: seconds between questions about jobs and tasks.
-    :param reattach: ``retry``: a retry goes on with what the try before had done of a file (Airflow 3.3), a
-        clear starts anew; ``never``: every try starts anew. What is not gone on with is cancelled.
+    :param reattach: ``retry``: a retry goes on with what the try before had done (Airflow 3.3), a clear
+        starts anew; ``never``: every try starts anew. What is not gone on with is cancelled.
     :param wait_for_quota: wait until a limit of the site (of jobs, of requests) lets the transfer through,
         up to ``execution_timeout``; False fails at once.
     :param deferrable: wait for jobs and tasks in the triggerer; default: ``[operators]
@@ -61,7 +61,9 @@ class FirecrestUploadOperator(TransferOperator):
     def _is_directory(self, client: FirecrestClient) -> bool:
         return Path(self.source_path).is_dir()
 
-    def _start_directory(self, client: FirecrestClient) -> Next:
+    def _start_directory(
+        self, client: FirecrestClient, watch: Watch, earlier: DirectoryTransfer | None
+    ) -> Next:
         from ..client.transfers.directory import start_upload
 
         return start_upload(
@@ -70,7 +72,8 @@ class FirecrestUploadOperator(TransferOperator):
             self.target_path,
             system=self.system,
             options=self._options(),
-            watch=self._watch(),
+            watch=watch,
+            earlier=earlier,
         )
 
     def _plan(
@@ -206,8 +209,8 @@ class FirecrestDownloadOperator(TransferOperator):
     :param system: name of the system; default: the connection's.
     :param firecrest_conn_id: the connection's id.
     :param poll_interval: seconds between questions about jobs and tasks.
-    :param reattach: ``retry``: a retry goes on with what the try before had done of a file (Airflow 3.3), a
-        clear starts anew; ``never``: every try starts anew. What is not gone on with is cancelled.
+    :param reattach: ``retry``: a retry goes on with what the try before had done (Airflow 3.3), a clear
+        starts anew; ``never``: every try starts anew. What is not gone on with is cancelled.
     :param wait_for_quota: wait until a limit of the site (of jobs, of requests) lets the transfer through,
         up to ``execution_timeout``; False fails at once.
     :param deferrable: wait for jobs and tasks in the triggerer; default: ``[operators]
@@ -222,14 +225,20 @@ class FirecrestDownloadOperator(TransferOperator):
 
     def _is_directory(self, client: FirecrestClient) -> bool:
         from ..client.errors import FirecrestError
+        from ..client.staging import may_pass
 
         try:
             return client.stat(self.source_path, system=self.system).is_dir
-        except FirecrestError:
+        except FirecrestError as error:
+            if may_pass(error):
+                # It may be one of which an earlier try has done much.
+                raise
             # The plan says it with the name of the field.
             return False
 
-    def _start_directory(self, client: FirecrestClient) -> Next:
+    def _start_directory(
+        self, client: FirecrestClient, watch: Watch, earlier: DirectoryTransfer | None
+    ) -> Next:
         from ..client.transfers.directory import start_download
 
         return start_download(
@@ -238,7 +247,8 @@ class FirecrestDownloadOperator(TransferOperator):
             self.target_path,
             system=self.system,
             options=self._options(),
-            watch=self._watch(),
+            watch=watch,
+            earlier=earlier,
         )
 
     def _plan(

@@ -18,6 +18,7 @@ import os
 import selectors
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Iterator
@@ -221,6 +222,8 @@ def _live_and_die(step: Step, answer: Path) -> None:
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.environ.update(step["env"])
+        # A new process would look for it anew; this one has its parent's.
+        tempfile.tempdir = None
         hardship.arrange(room=step.get("room"), clock=step.get("clock") or ())
         outcome = play(step)
         temporary = answer.with_suffix(".new")

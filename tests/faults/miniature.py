@@ -112,7 +112,14 @@ class Task:
         self.max_tries = self.try_number + self.retries
 
     def _one_try(self, lane: Lane) -> dict[str, Any]:
-        outcome = self._play(lane, self.step("execute"))
+        return self.go_on(lane, self.begin(lane))
+
+    def begin(self, lane: Lane) -> dict[str, Any]:
+        """The current try up to its first deferral, or its end."""
+        return self._play(lane, self.step("execute"))
+
+    def go_on(self, lane: Lane, outcome: dict[str, Any]) -> dict[str, Any]:
+        """The current try from a deferral to its end."""
         while outcome["state"] == "deferred":
             event = self._triggered(lane, outcome)
             if event["state"] != "event":
