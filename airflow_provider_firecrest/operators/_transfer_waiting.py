@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from ..client import FirecrestClient
-    from ..client.waiting.patience import Patience
-    from ..client.waiting.task_watch import TaskWatch
 
 STUCK_AFTER = 3600.0
 """Seconds without a change after which a task of FirecREST v1 counts as hanging. At 5 GiB for one file, a
@@ -157,39 +155,23 @@ def wait_for_tasks(
     """
     from ..client.errors import FirecrestError
     from ..client.waiting.patience import Patience
-    from ..client.waiting.task_watch import TaskWatch
+    from ..client.waiting.task_watch import TaskWatch, tasks_flow
+    from ._waiting import follow
 
     watch = TaskWatch(task_ids, stuck_after=stuck_after)
+
+    def look() -> list[str]:
+        return watch.observe(client.run(tasks_flow(client.api, watch.pending)))
+
+    def outcome() -> str | None:
+        return "done" if watch.done else "lost" if watch.problem else None
+
     try:
-        status, message = _follow(client, watch, Patience(poll_interval, deadline), log, sleep)
+        status = follow(look, outcome, watch, Patience(poll_interval, deadline), log, sleep)
+        message = watch.problem if status == "lost" else None
     except FirecrestError as error:
         status, message = "error", str(error)
     return {"status": status, "message": message, "tasks": watch.as_dicts(), "carry": carry}
-
-
-def _follow(
-    client: FirecrestClient, watch: TaskWatch, patience: Patience, log: Any, sleep: Callable[[float], None]
-) -> tuple[str, str | None]:
-    from ..client.errors import FirecrestError
-    from ..client.waiting.task_watch import tasks_flow
-
-    while True:
-        try:
-            news = watch.observe(client.run(tasks_flow(client.api, watch.pending)))
-        except FirecrestError as error:
-            log.warning("Waiting on; the last question failed: %s", error)
-            pause = patience.failed(error)
-        else:
-            for line in news:
-                log.info("%s", line)
-            pause = patience.answered(bool(news))
-        if watch.done:
-            return "done", None
-        if problem := watch.problem:
-            return "lost", problem
-        if patience.expired:
-            return "timeout", None
-        sleep(pause)
 
 
 def _remove(client: FirecrestClient, leftover: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from ..client.waiting.patience import Patience
 
 if TYPE_CHECKING:
     from ..client import FirecrestClient
+    from ..client.waiting.task_watch import TaskWatch
 
 
 def wait_for_jobs(
@@ -35,8 +36,15 @@ def wait_for_jobs(
     """
     watch = JobWatch(job_ids, submitted_at=submitted_at)
     patience = Patience(poll_interval, deadline, quiet_since=submitted_at)
+
+    def look() -> list[str]:
+        return watch.observe(client.find_jobs(watch.pending, system=system))
+
+    def outcome() -> str | None:
+        return None if not watch.done else "lost" if watch.lost else "done"
+
     try:
-        status, message = _follow(client, watch, patience, system, log, sleep), None
+        status, message = follow(look, outcome, watch, patience, log, sleep), None
     except FirecrestError as error:
         status, message = "error", str(error)
     return {
@@ -50,17 +58,25 @@ def wait_for_jobs(
     }
 
 
-def _follow(
-    client: FirecrestClient,
-    watch: JobWatch,
+def follow(
+    look: Callable[[], list[str]],
+    outcome: Callable[[], str | None],
+    watch: JobWatch | TaskWatch,
     patience: Patience,
-    system: str | None,
     log: Any,
     sleep: Callable[[float], None],
 ) -> str:
+    """Ask again and again, through outages.
+
+    :param look: asks once; returns one line per change.
+    :param outcome: says what came of it, or None to go on.
+    :param watch: what ``look`` puts the answers into.
+    :returns: the outcome, or ``timeout``.
+    :raises FirecrestError: asking is pointless.
+    """
     while True:
         try:
-            news = watch.observe(client.find_jobs(watch.pending, system=system))
+            news = look()
         except FirecrestError as error:
             watch.unanswered()
             log.warning("Waiting on; the last question failed: %s", error)
@@ -69,8 +85,9 @@ def _follow(
             for line in news:
                 log.info("%s", line)
             pause = patience.answered(bool(news))
-        if watch.done:
-            return "lost" if watch.lost else "done"
+        found = outcome()
+        if found is not None:
+            return found
         if patience.expired:
             return "timeout"
         sleep(pause)

@@ -51,11 +51,17 @@ class FirecrestTaskSensor(FirecrestSensor):
         """Ask for all tasks that are not over."""
         from airflow.providers.common.compat.sdk import AirflowFailException, PokeReturnValue
 
+        from ..client.errors import FirecrestError
         from ..client.waiting.task_watch import TaskWatch, tasks_flow
 
         # Each poke of a rescheduled sensor is a new process: it cannot know how long a task has been unknown.
         watch = self._watch = self._watch or TaskWatch(self._ids(), patient=not self.reschedule)
-        for line in watch.observe(client.run(tasks_flow(client.api, watch.pending))):
+        try:
+            answer = client.run(tasks_flow(client.api, watch.pending))
+        except FirecrestError:
+            watch.unanswered()
+            raise
+        for line in watch.observe(answer):
             self.log.info("%s", line)
         self._refuse_failures(watch.failed)
         if watch.problem:

@@ -83,6 +83,7 @@ class FirecrestTaskTrigger(FirecrestTrigger):
                 try:
                     answer = await self._ask(shared, watch, patience)
                 except FirecrestError as error:
+                    watch.unanswered()
                     self.log.warning("Waiting on; the last question failed: %s", error)
                     if isinstance(error, ConfigurationError):
                         raise

@@ -95,6 +95,7 @@ def test_a_task_without_any_change_is_stuck(clock: Clock) -> None:
     watch.observe(answer(a="113"))
     assert watch.problem is None
     clock.now += 1
+    watch.observe(answer(a="113"))
     assert "113 (copying the file to the system) for 60 minutes" in str(watch.problem)
 
 
@@ -124,6 +125,33 @@ def test_who_does_not_limit_it_waits_for_ever(clock: Clock) -> None:
     for status in ("113", "115"):
         watch.observe(answer(a=status))
     clock.now += 10**6
+    watch.observe(answer(a="115"))
+    assert watch.problem is None
+
+
+@pytest.mark.parametrize("last", ["113", "115"])
+def test_an_outage_makes_no_task_stuck(clock: Clock, last: str) -> None:
+    """FirecREST, or the way to it, was away; what the task did meanwhile nobody knows."""
+    watch = TaskWatch(["a"], stuck_after=3600, clock=clock)
+    watch.observe(answer(a=last))
+    for _ in range(100):
+        clock.now += 120
+        watch.unanswered()
+        assert watch.problem is None
+    watch.observe(answer(a=last))
+    assert watch.problem is None
+    clock.now += 3600
+    watch.observe(answer(a=last))
+    assert watch.problem is not None
+
+
+def test_an_outage_between_two_unknowns_is_no_absence(clock: Clock) -> None:
+    watch = TaskWatch(["a"], clock=clock)
+    for _ in range(5):
+        watch.observe(answer(unknown="a"))
+        clock.now += UNKNOWN_FOR
+        watch.unanswered()
+    watch.observe(answer(unknown="a"))
     assert watch.problem is None
 
 

@@ -16,8 +16,11 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
+from airflow_provider_firecrest.client.models import FormTicket
+from airflow_provider_firecrest.hooks.firecrest import FirecrestHook
 from airflow_provider_firecrest.operators.jobs import FirecrestSubmitJobOperator
 from airflow_provider_firecrest.triggers.jobs import FirecrestJobTrigger
+from airflow_provider_firecrest.triggers.tasks import FirecrestTaskTrigger
 from tests.faults.lane import TaskInstance
 from tests.faults.virtual import Clock, first_event, simulated
 from tests.fixtures_local import FirecrestForTest
@@ -233,6 +236,35 @@ def test_many_tasks_wait_through_half_an_hour_of(
     assert clock.passed >= HALF_AN_HOUR
     assert (event["status"], event["lost"]) == ("done", [])
     assert {job["job_id"]: job["state"] for job in event["jobs"]} == dict.fromkeys(job_ids, "COMPLETED")
+
+
+def test_an_outage_does_not_make_a_task_of_v1_stuck(
+    firecrest: FirecrestForTest, connect: Callable[[int], None]
+) -> None:
+    """An hour without any change ends the wait for a transfer; an hour in which nobody could ask does not."""
+    # given a task of FirecREST v1 that waits for its upload, and somebody who waits for the task
+    connect(1)
+    with FirecrestHook().get_conn() as client:
+        ticket = client.transfer_upload(str(firecrest.directory / "f"), 1)
+    assert isinstance(ticket, FormTicket)
+
+    # when FirecREST is away for two hours, and little time is left after that
+    with simulated() as clock:
+        started = clock.time()
+        clock.at(600, lambda: firecrest.fault(**{"times": 0, **status(503, **PAGE)}))
+        clock.at(600 + 4 * HALF_AN_HOUR, firecrest.clear_faults)
+        trigger = FirecrestTaskTrigger(
+            firecrest_conn_id="firecrest_default",
+            task_ids=[ticket.task_id],
+            stuck_after=2 * HALF_AN_HOUR,
+            poll_interval=60,
+            deadline=started + 5 * HALF_AN_HOUR,
+        )
+        event = first_event(clock, trigger)
+
+    # then it was waited for until the end
+    assert (event["status"], event["message"]) == ("timeout", None)
+    assert [task["status"] for task in event["tasks"]] == ["111"]
 
 
 @pytest.mark.parametrize("deferrable", [True, False], ids=["deferred", "in the worker"])

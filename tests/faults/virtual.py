@@ -22,7 +22,7 @@ import requests
 import tenacity
 
 from airflow_provider_firecrest.client import rate, tokens
-from airflow_provider_firecrest.client.waiting import job_watch, patience
+from airflow_provider_firecrest.client.waiting import job_watch, patience, task_watch
 from airflow_provider_firecrest.operators import _attempts, _waiting
 
 PACKAGE = "airflow_provider_firecrest"
@@ -111,6 +111,7 @@ def simulated() -> Iterator[Clock]:
         for function, argument, value in (
             (patience.Patience.__init__, "clock", clock.time),
             (job_watch.JobWatch.__init__, "clock", clock.time),
+            (task_watch.TaskWatch.__init__, "clock", clock.time),
             (_waiting.wait_for_jobs, "sleep", clock.sleep),
             (_attempts.Submission.__init__, "sleep", clock.sleep),
         ):

@@ -3,6 +3,7 @@
 - ``patience``: pauses between questions, and which failed questions to wait through.
 - ``job_watch``: what answers say about Slurm jobs.
 - ``task_watch``: what answers say about FirecREST v1's tasks.
+- ``answered_time``: why an outage makes neither lost nor stuck.
 - ``wait_for_job``: the client's own call on top of these, for scripts and for the steps of larger calls.
 - ``cancel``: ending a job, and seeing it end.
 

@@ -8,29 +8,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from .. import limits
 from ..job_json import job_as_dict
 from ..models import Job, JobElement
 from ..states import is_final
+from .answered_time import AnsweredTime
 
 LOST_AFTER = 600.0
 """Seconds for which every answer must have said "unknown" before a job counts as lost."""
 
 LOST_ANSWERS = 5
 """Number of answers that must have said so: an outage of ten minutes with two answers proves nothing."""
-
-
-@dataclass
-class _Absence:
-    """How long, and how often, answers have called a job unknown."""
-
-    answers: int = 0
-    seconds: float = 0.0
-    since: float | None = None
-    """Of the last such answer; None after a question that failed."""
 
 
 class JobWatch:
@@ -53,23 +43,22 @@ class JobWatch:
         self.job_ids = [str(each) for each in job_ids]
         self.jobs: dict[str, Job] = {}
         self._clock = clock
+        self._time = AnsweredTime(clock)
         self._hidden_until = 0.0 if submitted_at is None else submitted_at + limits.JOB_VISIBLE_WITHIN
         self._unseen_for = unseen_for
-        self._absent: dict[str, _Absence] = {}
+        self._unknown: dict[str, tuple[float, int]] = {}
 
     def observe(self, answer: Mapping[str, Job]) -> list[str]:
         """Take in one answer.
 
         :returns: one line per change worth telling the user.
         """
+        self._time.answered()
         return [line for job_id in self.job_ids if (line := self._observe_one(job_id, answer.get(job_id)))]
 
     def unanswered(self) -> None:
-        """Take note of a question that failed: what the answer would have been meanwhile nobody knows, so the
-        time until the next answer is no absence.
-        """
-        for absence in self._absent.values():
-            absence.since = None
+        """Take note of a question that failed; the time until the next answer is no absence."""
+        self._time.unanswered()
 
     @property
     def pending(self) -> list[str]:
@@ -80,7 +69,11 @@ class JobWatch:
     @property
     def lost(self) -> list[str]:
         """Ids that every answer has called unknown for :data:`LOST_AFTER` seconds."""
-        return [job_id for job_id, absence in self._absent.items() if self._is_lost(job_id, absence)]
+        return [
+            job_id
+            for job_id, (since, answers) in self._unknown.items()
+            if answers >= LOST_ANSWERS and self._time.now - since >= self._patience_with(job_id)
+        ]
 
     @property
     def done(self) -> bool:
@@ -94,27 +87,22 @@ class JobWatch:
     def _final(self, job_id: str) -> bool:
         return job_id in self.jobs and self.jobs[job_id].is_final
 
-    def _is_lost(self, job_id: str, absence: _Absence) -> bool:
-        enough = LOST_AFTER
-        if self._unseen_for is not None and job_id not in self.jobs:
-            enough = self._unseen_for
-        return absence.answers >= LOST_ANSWERS and absence.seconds >= enough
+    def _patience_with(self, job_id: str) -> float:
+        never_seen = job_id not in self.jobs
+        return self._unseen_for if never_seen and self._unseen_for is not None else LOST_AFTER
 
     def _observe_one(self, job_id: str, job: Job | None) -> str | None:
         if job is None:
-            self._missed(self._absent.setdefault(job_id, _Absence()))
+            # The minute after the submit does not count.
+            hidden_for = max(0.0, self._hidden_until - self._clock())
+            since, answers = self._unknown.get(job_id, (self._time.now + hidden_for, 0))
+            self._unknown[job_id] = (since, answers + 1)
             return None
-        self._absent.pop(job_id, None)
+        self._unknown.pop(job_id, None)
         before = self.jobs.get(job_id)
         self.jobs[job_id] = job
         line = describe(job)
         return line if before is None or describe(before) != line else None
-
-    def _missed(self, absence: _Absence) -> None:
-        now = max(self._clock(), self._hidden_until)
-        absence.answers += 1
-        absence.seconds += 0.0 if absence.since is None else now - absence.since
-        absence.since = now
 
 
 def describe(job: Job) -> str:

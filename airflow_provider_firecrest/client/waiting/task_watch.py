@@ -14,9 +14,10 @@ from typing import Any
 from ..errors import ConfigurationError, NotFoundError, PermissionDeniedError, redact
 from ..flow import Flow
 from ..v1 import tasks
+from .answered_time import AnsweredTime
 
 UNKNOWN_FOR = 60.0
-"""Seconds during which every answer says "unknown" or "not yours" before that is believed."""
+"""Seconds for which every answer must have said "unknown" or "not yours" before that is believed."""
 
 UNKNOWN_ANSWERS = 3
 
@@ -128,7 +129,7 @@ class TaskWatch:
         self.seen: dict[str, Seen] = {}
         self._stuck_after = stuck_after
         self._patient = patient
-        self._clock = clock
+        self._time = AnsweredTime(clock)
         self._changed: dict[str, float] = {}
         self._retried_since: dict[str, float] = {}
         self._unknown: dict[str, tuple[float, int, str]] = {}
@@ -138,25 +139,30 @@ class TaskWatch:
 
         :returns: one line per change worth telling the user.
         """
+        self._time.answered()
         news = []
         for task_id in self.task_ids:
             seen = answer.seen.get(task_id)
             if seen is None:
-                since, answers, _ = self._unknown.get(task_id, (self._clock(), 0, ""))
+                since, answers, _ = self._unknown.get(task_id, (self._time.now, 0, ""))
                 self._unknown[task_id] = (since, answers + 1, answer.unknown.get(task_id, "unknown"))
             elif self._changed_to(task_id, seen):
                 news.append(f"{seen}.")
         return news
 
+    def unanswered(self) -> None:
+        """Take note of a question that failed: an outage makes no task stuck or unknown."""
+        self._time.unanswered()
+
     def _changed_to(self, task_id: str, seen: Seen) -> bool:
         self._unknown.pop(task_id, None)
         if seen.status == RETRIED:
-            self._retried_since.setdefault(task_id, self._clock())
+            self._retried_since.setdefault(task_id, self._time.now)
         before = self.seen.get(task_id)
         self.seen[task_id] = seen
         if before is not None and before.status == seen.status:
             return False
-        self._changed[task_id] = self._clock()
+        self._changed[task_id] = self._time.now
         return True
 
     @property
@@ -172,7 +178,7 @@ class TaskWatch:
     @property
     def problem(self) -> str | None:
         """Why waiting on is pointless, or None: a task that is not there for us, or one that hangs."""
-        now = self._clock()
+        now = self._time.now
         for task_id, (since, answers, why) in self._unknown.items():
             long = now - since >= UNKNOWN_FOR and answers >= UNKNOWN_ANSWERS
             if long or not self._patient:
