@@ -21,7 +21,11 @@ PART = 8 * 1024 * 1024
 SIZE = 3 * PART + 17
 PARTS = 4
 KEY = "cFJrYzQ0bVBqbXhYZ2JrS2dqQ2FmZz09Y2ZqZ2JrS2c="
-TUNING = {"client.staging.ranges.RECORD_EVERY": 0.0, "client.transfers.proof.APPEAR_WITHIN": 0.5}
+TUNING = {
+    "client.staging.ranges.RECORD_EVERY": 0.0,
+    "client.staging.options.APPEAR_WITHIN": 2.0,
+    "client.transfers.proof.APPEAR_WITHIN": 0.5,
+}
 
 BOTH = pytest.mark.parametrize("firecrest", [1, 2], indirect=True, ids=["v1", "v2"])
 

@@ -90,7 +90,8 @@ class _Opening:
 
     def perform(self) -> None:
         patience = self._get.patience("Opening the object")
-        appear_by = time.monotonic() + self._get.options.appear_timeout
+        appears_within, said = self._get.options.appear_timeout, False
+        appear_by = time.monotonic() + appears_within
         headers = self._first_range()
         while True:
             self._get.gate.check()
@@ -106,7 +107,9 @@ class _Opening:
                 headers = {}
             elif outcome.code == "NoSuchKey" and time.monotonic() < appear_by:
                 # The job that writes the object has ended, but not every store shows it to everybody at once.
-                log.info("The object is not there yet; looking again.")
+                if not said:
+                    log.info("The object is not there yet; looking again for up to %.0f s.", appears_within)
+                    said = True
                 self._get.gate.pause(min(self._get.options.backoff, _LOOK_AGAIN))
             else:
                 patience.after(outcome)

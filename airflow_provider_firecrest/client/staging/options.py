@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..errors import TransferFailedError
 
@@ -12,6 +12,9 @@ Progress = Callable[[int, int], None]
 transfer. What it raises is logged and dropped. Bytes of a part that is sent again are counted down first."""
 
 MIB = 1024 * 1024
+
+APPEAR_WITHIN = 30.0
+"""Seconds in which an object that its job has written must show up: not every store shows it at once."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class StagingOptions:
     connect_timeout: float = 10.0
     stall_timeout: float = 60.0
     complete_timeout: float = 600.0
-    appear_timeout: float = 30.0
+    appear_timeout: float = field(default_factory=lambda: APPEAR_WITHIN)
     chunk: int = MIB
     range_size: int = 64 * MIB
     backoff: float = 1.0
