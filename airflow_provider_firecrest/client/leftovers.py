@@ -25,9 +25,9 @@ _LOOK_EVERY = 3.0
 
 @dataclass(frozen=True)
 class Leftover:
-    """A directory that belongs to one transfer alone.
+    """A directory, or a file, that belongs to one transfer alone.
 
-    :ivar path: the directory.
+    :ivar path: where it is.
     :ivar system: system name.
     :ivar replaced: the target whose old tree may stand in it; None when nothing was to be replaced.
     :ivar account: Slurm account, should the removal take a job.
@@ -52,7 +52,7 @@ def remove_leftover(api: Any, left: Leftover) -> Flow[bool]:
     """Remove it, whatever is in it, unless it holds the only copy of something; never raises.
 
     :param api: the client's ``api``.
-    :param left: the directory; the job that worked in it must be over.
+    :param left: what to remove; the job that worked there must be over.
     :returns: whether it is gone; if not, the log says where it is and why.
     :endpoint: DELETE .../ops/rm; where that takes too long, POST .../transfer/rm
     """

@@ -1,8 +1,8 @@
 """How the task of a transfer waits: for a job, or for a task of FirecREST v1; and what a kill has to remove.
 
 Knows the two kinds of waiting. Must not know what is moved. A note says what is waited for: ``job_id`` or
-``firecrest_task_id``, ``system``, ``submitted_at``, and ``leftover``, the directory on the system that
-belongs to the transfer alone.
+``firecrest_task_id``, ``system``, ``submitted_at``, and ``leftover``, the directory or the file on the system
+that belongs to the transfer alone.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class WaitsForTransfer(TakesChecksums, WaitsForJob):
         return self._end(client, event, context)
 
     def cancel(self, client: FirecrestClient, note: dict[str, Any], reason: str) -> None:
-        """Cancel the job, where there is one, and remove the transfer's directory."""
+        """Cancel the job, where there is one, and remove what the transfer has on the system."""
         if note["job_id"] is not None:
             super().cancel(client, note, reason)
         elif note["firecrest_task_id"] is not None:
@@ -107,7 +107,7 @@ class WaitsForTransfer(TakesChecksums, WaitsForJob):
             _remove(client, note["leftover"])
 
     def on_kill(self) -> None:
-        """Cancel the job and remove the transfer's directory, in 4 s: Airflow sends SIGKILL after 5."""
+        """Cancel the jobs and remove what is left on the system, in 4 s: Airflow sends SIGKILL after 5."""
         self._killed = True
         self.stop.set()
         note, self._running = self._running, None

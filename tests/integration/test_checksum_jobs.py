@@ -6,8 +6,10 @@ The witness is the scheduler's own list. A kill comes as in a worker: in a signa
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,7 @@ def killed_when(
     def kill() -> None:
         task.on_kill()
         until(lambda: states(firecrest, **named) == ["CANCELLED"])
+        assert logs(firecrest) == []
         raise Gone
 
     with pytest.raises(Gone), signalled(when, kill):
@@ -124,6 +127,34 @@ def test_a_kill_cancels_the_waiting_job_of_a_transfer(
 
     with killed_when(lambda: states(firecrest) == ["PENDING"], task, firecrest):
         task.execute(context())
+
+
+_WORKER = """
+import signal, sys, warnings
+warnings.simplefilter("ignore")
+from airflow_provider_firecrest.operators.filesystem import FirecrestFilesystemOperator
+from tests.integration.conftest import TaskInstance
+task = FirecrestFilesystemOperator(task_id="simulate", operation="checksum", path=sys.argv[1])
+signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
+task.execute({"ti": TaskInstance()})
+"""
+
+
+def test_sigterm_and_five_seconds_later_sigkill_leave_no_job(firecrest: FirecrestForTest) -> None:
+    """What Airflow's supervisor sends to the process of a task that is to end."""
+    checksums_time_out(firecrest)
+    pipe = of_a_pipe(firecrest).path
+    with subprocess.Popen([sys.executable, "-c", _WORKER, pipe], env={**os.environ}) as worker:
+        try:
+            until(lambda: states(firecrest) == ["RUNNING"], 60.0)
+            worker.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                worker.wait(5.0)
+        finally:
+            worker.kill()
+
+    until(lambda: states(firecrest) == ["CANCELLED"])
+    assert logs(firecrest) == []
 
 
 @BOTH

@@ -5,14 +5,17 @@ The witnesses are the target's content, what is left beside it, and the server's
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from airflow_provider_firecrest.operators.transfers import FirecrestUploadOperator
 from tests.faults.miniature import Lane
 from tests.fixtures_local import FirecrestForTest
+from tests.integration.conftest import TaskInstance, defer, revived, until
 from tests.integration.test_transfer_resume import TUNING, Transfer
 
 OLD = b"what was there before"
@@ -167,6 +170,22 @@ def test_a_retry_takes_its_own_work_and_nobody_elses(
 
     assert outcome["for_good"]
     assert "another file" in outcome["error"]
+    assert upload.target.read_bytes() == OLD
+    assert upload.nothing_is_left()
+
+
+def test_a_deferred_one_that_a_user_kills_leaves_the_old_file_and_no_part(
+    firecrest: FirecrestForTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = upload_of(firecrest, tmp_path)
+    for name, value in firecrest.connection_env.items():
+        monkeypatch.setenv(name, value)
+    deferral = defer(lambda: FirecrestUploadOperator(**upload.task.arguments, task_id="x"), TaskInstance())
+    until(lambda: parts(upload))
+    trigger = revived(deferral.trigger)
+
+    asyncio.run(trigger.on_kill())
+
     assert upload.target.read_bytes() == OLD
     assert upload.nothing_is_left()
 

@@ -60,12 +60,19 @@ class ChecksumJob:
     """A job that computes a digest.
 
     :ivar name: its name, which no other job has.
+    :ivar directory: where it writes its log.
     :ivar job_id: its id; None as long as its submit is not answered.
     """
 
     name: str
     system: str
+    directory: str
     job_id: str | None = None
+
+    @property
+    def log(self) -> str:
+        """Name of its log in that directory."""
+        return f".{self.name}.log"
 
 
 @dataclass(frozen=True)
@@ -109,23 +116,22 @@ def sha256_by_job(
     :endpoint: POST and GET /compute/{system}/jobs (sha256sum), GET .../ops/tail, DELETE .../ops/rm
     """
     waiting = _waiting.get()
-    directory = _log_directory(client, path, system)
-    job = ChecksumJob(f"firecrest-sha256-af{secrets.token_hex(7)}", system)
-    log = paths.join(directory, f".{job.name}.log")
+    name = f"firecrest-sha256-af{secrets.token_hex(7)}"
+    job = ChecksumJob(name, system, _log_directory(client, path, system))
     waiting.on_job(job)
     try:
-        job = replace(job, job_id=_submit_once(client, job, path, directory, account))
+        job = replace(job, job_id=_submit_once(client, job, path, account))
         waiting.on_job(job)
         logger.info("Job %s (%s) computes the SHA-256 of %s.", job.job_id, job.name, path)
         ended = _end_of(client, job, path, waiting.deadline)
-        said = read(client, log, system, needed=ended.succeeded) or ""
+        said = read(client, paths.join(job.directory, job.log), system, needed=ended.succeeded) or ""
     except BaseException as error:
         if job.job_id is not None or _may_be_there(error):
             cancel(client, job)
         raise
     finally:
         waiting.on_job(None)
-        _quietly_remove(client, log, system)
+    _remove_log(client, job)
     digest = re.match(r"\\?([0-9a-f]{64}) ", said)
     if not ended.succeeded or digest is None:
         raise TransferFailedError(
@@ -138,13 +144,13 @@ def sha256_by_job(
 def cancel(
     client: FirecrestClient, job: ChecksumJob, *, look_for: float = 0.0, within: float = _ENDS_WITHIN
 ) -> None:
-    """Cancel a checksum job that nobody waits for any more; never raises.
+    """Cancel a checksum job that nobody waits for any more, and remove its log; never raises.
 
     :param client: the client.
     :param job: the job; without its id it is looked for by its name.
     :param look_for: seconds to look for it.
     :param within: seconds to see it end.
-    :endpoint: GET and DELETE /compute/{system}/jobs
+    :endpoint: GET and DELETE /compute/{system}/jobs, DELETE .../ops/rm
     """
     try:
         for job_id in [job.job_id] if job.job_id is not None else _found(client, job, look_for):
@@ -152,11 +158,10 @@ def cancel(
             logger.info("%s", done)
     except FirecrestError as error:
         logger.warning("Job %s (%s) could not be cancelled: %s", job.job_id, job.name, error.message)
+    _remove_log(client, job)
 
 
-def _submit_once(
-    client: FirecrestClient, job: ChecksumJob, path: str, directory: str, account: str | None
-) -> str:
+def _submit_once(client: FirecrestClient, job: ChecksumJob, path: str, account: str | None) -> str:
     """Submit the job; after a lost answer, find it. A job that nobody has seen by then is submitted once
     more: it only reads.
     """
@@ -166,10 +171,10 @@ def _submit_once(
     def submit() -> str:
         return client.submit_job(
             script,
-            working_dir=directory,
+            working_dir=job.directory,
             name=job.name,
             # A bare name: in a path with a % in it Slurm would see a pattern.
-            stdout=f".{job.name}.log",
+            stdout=job.log,
             account=account,
             system=job.system,
         )
@@ -230,9 +235,10 @@ def _log_directory(client: FirecrestClient, path: str, system: str) -> str:
         return paths.parent(path)
 
 
-def _quietly_remove(client: FirecrestClient, path: str, system: str) -> None:
+def _remove_log(client: FirecrestClient, job: ChecksumJob) -> None:
+    path = paths.join(job.directory, job.log)
     try:
-        client.rm(path, system=system)
+        client.rm(path, system=job.system)
     except NotFoundError:
         return
     except FirecrestError as error:

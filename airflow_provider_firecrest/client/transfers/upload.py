@@ -131,19 +131,11 @@ def upload_direct(
     if len(content) != plan.size:
         raise InvalidRequestError(f"source_path: {plan.source} changed its size while it was being uploaded.")
     sha256 = hashlib.sha256(content).hexdigest()
-    written = plan.written
-    try:
-        client.upload(paths.parent(written), paths.basename(written), content, system=plan.system)
-    except FirecrestError as error:
-        # After a timeout, or on a full disk, there may be a half of it, which the next attempt would take for
-        # somebody's file.
-        if _may_have_acted(error) and (plan.part or not plan.replaces):
-            part.remove(client, written, plan.system)
-        raise
+    _send(client, plan, content)
     try:
         _settle(client, plan, sha256, plan.verify_checksum, stop=stop)
     except BaseException:
-        # The next attempt sends it again: nothing is gained by leaving it.
+        # The next attempt sends it again: nothing is gained by leaving a part.
         if plan.part:
             part.remove(client, plan.part, plan.system)
         raise
@@ -157,6 +149,18 @@ def upload_direct(
         None,
         time.monotonic() - started,
     )
+
+
+def _send(client: FirecrestClient, plan: UploadPlan, content: bytes) -> None:
+    try:
+        directory, name = paths.parent(plan.written), paths.basename(plan.written)
+        client.upload(directory, name, content, system=plan.system)
+    except BaseException as error:
+        # After a timeout, or on a full disk, there may be a half of it, which the next attempt would take for
+        # somebody's file.
+        if _may_have_acted(error) and (plan.part or not plan.replaces):
+            part.remove(client, plan.written, plan.system)
+        raise
 
 
 def finish_upload(
@@ -342,9 +346,11 @@ def _may_pass(error: BaseException) -> bool:
     return staging.may_pass(error) or not isinstance(error, FirecrestError)
 
 
-def _may_have_acted(error: FirecrestError) -> bool:
+def _may_have_acted(error: BaseException) -> bool:
     if isinstance(error, _NOT_ACTED):
         return False
+    if not isinstance(error, FirecrestError):
+        return True
     return isinstance(error, RequestTimeoutError | AmbiguousError) or error.status is not None
 
 

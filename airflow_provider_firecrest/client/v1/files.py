@@ -312,10 +312,11 @@ class Files(Status):
         """Rename or move a path, at once.
 
         :param path: absolute path.
-        :param target_path: where to.
+        :param target_path: where to; a file or a link that is there is replaced in one step, a directory, or
+            what a link to one leads to, is entered.
         :param system: machine name; default: the connection's.
         :raises CommandTimeoutError: more than five seconds' work; `transfer_mv` does it as a job.
-        :endpoint: PUT /utilities/rename (mv)
+        :endpoint: PUT /utilities/rename (mv --force)
         """
         form = {"sourcePath": self._path(path), "targetPath": self._path(target_path, "target_path")}
         yield self._send("PUT", "/utilities/rename", system, Kind.CREATE, form)
