@@ -23,6 +23,8 @@ POINTS = (
     "after_store",
     "before_defer",
     "in_execute_complete",
+    "before_rename",
+    "after_rename",
 )
 
 _ERROR = """<?xml version="1.0" encoding="UTF-8"?>
