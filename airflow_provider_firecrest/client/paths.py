@@ -134,6 +134,19 @@ def check(path: str, rule: Rule, *, field: str = "path") -> str:
     return "/" + path.lstrip("/")
 
 
+def check_archived(path: str) -> None:
+    """Refuse a name that the server's ``tar`` would take for an option; some of those run commands.
+
+    :param path: what is to be archived.
+    :raises InvalidRequestError: its last name starts with a dash.
+    """
+    if basename(path).startswith("-"):
+        raise InvalidRequestError(
+            f"path: the name of {path!r} starts with a dash; the server's tar would take it for an option."
+            " Archive its directory, or rename it."
+        )
+
+
 def check_argument(value: str, forbidden: str, *, field: str) -> str:
     """Return an argument that is no path when the server's shell leaves it as it is.
 

@@ -25,13 +25,14 @@ from ..client.fileops import (
     FileOperationResult,
     Intent,
     StartedOperation,
+    adopted,
     finish_operation,
+    give_up,
     intended_jobs,
     seen_done,
     several,
     start_operation,
     take_up,
-    tidy_up,
 )
 from ._fileop_by_name import Wanted, end_job, end_unknown
 
@@ -156,11 +157,13 @@ class FileAttempt:
             if len(jobs) > 1:
                 raise several(intent, jobs)
             for job_id in jobs:
-                end_job(self.client, job_id, intent.operation.system, self.log, output_log=intent.output_log)
+                self._end(adopted(self.client, intent, job_id))
         elif known["stage"] == "started":
-            started = StartedOperation.from_dict(known["left"])
-            end_job(self.client, started.job_id, started.operation.system, self.log)
-            tidy_up(self.client, started)
+            self._end(StartedOperation.from_dict(known["left"]))
+
+    def _end(self, started: StartedOperation) -> None:
+        end_job(self.client, started.job_id, started.operation.system, self.log)
+        give_up(self.client, started)
 
     def _start(self, operation: FileOperation) -> Begun:
         self.log.info("%s (%s).", operation, operation.way)

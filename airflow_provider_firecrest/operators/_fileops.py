@@ -178,11 +178,11 @@ class FileOperator(WaitsForJob, BaseOperator):
             within_kill_budget(self.log, what, attempt.cancel, self.hook, wait=_LOOK_FOR_KILLED)
 
     def cancel(self, client: FirecrestClient, note: dict[str, Any], reason: str) -> None:
-        """Cancel the job, and remove the log that we put beside it."""
-        from ..client.fileops import StartedOperation, tidy_up
+        """Cancel the job, and remove what it left: the log that we put beside it, and a part of a copy."""
+        from ..client.fileops import StartedOperation, give_up
 
         super().cancel(client, note, reason)
-        tidy_up(client, StartedOperation.from_dict(note["file_operation"]))
+        give_up(client, StartedOperation.from_dict(note["file_operation"]))
 
     def _wait_for_predecessor(
         self, client: FirecrestClient, note: dict[str, Any], context: Context

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -156,6 +157,17 @@ def test_a_directory_is_never_replaced_by_a_move(
     (here / "store" / "tree").mkdir(parents=True)
     with pytest.raises(ConflictError, match="is a directory and cannot be replaced"):
         plan_operation(client, "mv", f"{here}/tree", f"{here}/store", if_exists="overwrite")
+
+
+def test_a_name_that_tar_would_take_for_an_option_is_archived_by_a_job_of_ours(
+    client: FirecrestClient, firecrest: FirecrestForTest
+) -> None:
+    here = firecrest.directory
+    (here / "-C").write_text("x")
+    result = run_operation(client, "compress", f"{here}/-C", f"{here}/c.tar.gz", poll_interval=0.2)
+    assert result.way == "script"
+    with tarfile.open(here / "c.tar.gz") as archive:
+        assert archive.getnames() == ["-C"]
 
 
 @pytest.mark.parametrize(

@@ -377,6 +377,12 @@ def test_what_is_no_checksum_is_not_taken_for_one(text: str) -> None:
     assert type(played.error) is ProtocolError
 
 
+def test_a_name_that_tar_would_take_for_an_option_is_not_sent() -> None:
+    for call in (api().compress, api().transfer_compress):
+        with pytest.raises(InvalidRequestError, match="starts with a dash"):
+            next(call("/a/--checkpoint-action=exec=id", "/b.tar.gz"))
+
+
 @pytest.mark.parametrize("compression", ["zstd", "", "GZIP"])
 def test_a_compression_the_server_does_not_have_is_not_asked_for(compression: str) -> None:
     for call in (api().compress, api().extract, api().transfer_compress, api().transfer_extract):

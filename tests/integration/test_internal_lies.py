@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowTaskTimeout
 
-from tests.integration.file_tasks import BOTH_WAYS, Cluster, cluster, digest, grow, run
+from airflow_provider_firecrest.client.fileops import plan
+from tests.integration.conftest import TaskInstance, until
+from tests.integration.file_tasks import BOTH_WAYS, Cluster, cluster, digest, grow, operator, run
 
 __all__ = ["cluster"]
 
@@ -203,3 +207,89 @@ def test_a_log_that_says_no_is_believed_though_the_file_looks_right(
             run("cp", str(source), f"{closed}/b", if_exists="overwrite", deferrable=deferrable, **options)
     finally:
         closed.chmod(0o755)
+
+
+class TestWhatAFailedJobLeaves:
+    """A job that fails in the middle: its tools have done a part, and the rest is refused."""
+
+    @staticmethod
+    def complaining(part: Callable[[], None]) -> pytest.MonkeyPatch:
+        """Let the job's log tell of a failure, after a part was done."""
+        from airflow_provider_firecrest.client.fileops import finish
+
+        patch = pytest.MonkeyPatch()
+        told: list[None] = []
+
+        def log(client: object, path: str, system: str) -> str:
+            if not told:
+                told.append(None)
+                part()
+            return "cp: error writing: No space left on device\nUnable to copy files\nUnable to move files"
+
+        patch.setattr(finish, "read_log", log)
+        return patch
+
+    @pytest.mark.parametrize("others", [False, True], ids=["a part", "somebody else's file, too"])
+    def test_of_a_directory_is_removed_unless_somebody_has_put_something_there(
+        self, cluster: Cluster, others: bool
+    ) -> None:
+        source, target = grow(cluster.directory / "tree"), cluster.directory / "copy"
+
+        def part() -> None:
+            (target / "sub").mkdir(parents=True)
+            (target / "a file").write_bytes(b"one\n")
+            if others:
+                (target / "theirs").touch()
+
+        cluster.next_file_job_lies()
+        patch = self.complaining(part)
+        try:
+            with pytest.raises(AirflowException, match="No space left") as failure:
+                run("cp", str(source), str(target))
+        finally:
+            patch.undo()
+
+        assert target.exists() is others
+        assert ("was left as it is" if others else "was removed") in str(failure.value)
+
+    @pytest.mark.parametrize("whole", [True, False], ids=["source whole", "source not whole"])
+    def test_of_a_move_is_never_removed_and_the_error_says_what_is_where(
+        self, cluster: Cluster, whole: bool
+    ) -> None:
+        source, target = grow(cluster.directory / "tree"), cluster.directory / "moved"
+
+        def part() -> None:
+            grow(target)
+            if not whole:
+                (source / "a file").unlink()
+
+        cluster.next_file_job_lies()
+        patch = self.complaining(part)
+        patch.setattr(plan, "_on_the_same_file_system", lambda *_: False)
+        options = cluster.asks_for_server_job("mv")
+        try:
+            with pytest.raises(AirflowException, match="No space left") as failure:
+                run("mv", str(source), str(target), **options)
+        finally:
+            patch.undo()
+
+        assert source.exists()
+        assert len(digest(target)) == 7
+        told = "is whole; what is in" if whole else "is not whole any more; what is missing there is in"
+        assert f"{source} {told} {target}" in str(failure.value)
+
+
+def test_a_cancelled_copy_leaves_no_part(cluster: Cluster) -> None:
+    # given a copy that is in the middle when its time is over
+    source, target = grow(cluster.directory / "tree"), cluster.directory / "copy"
+    cluster.submit("#SBATCH --ntasks=4\nsleep 300")
+    until(lambda: any(job["state"] == "RUNNING" for job in cluster.firecrest.new_jobs()))
+    task = operator("cp", str(source), str(target), execution_timeout=timedelta(seconds=2))
+    begun = threading.Thread(target=lambda: (until(lambda: task._running), target.mkdir()))
+    begun.start()
+
+    with pytest.raises(AirflowTaskTimeout):
+        task.execute({"ti": TaskInstance()})
+
+    begun.join(20)
+    assert not target.exists()

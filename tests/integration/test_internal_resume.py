@@ -300,8 +300,9 @@ class TestARetry:
 class TestWithoutAStore:
     """Airflow before 3.3: what a job's name says is all there is."""
 
-    @BOTH
-    @pytest.mark.parametrize("kind", ["cp", "rsync"])
+    @pytest.mark.parametrize(
+        ("firecrest", "kind"), [(1, "cp"), (2, "rsync")], indirect=["firecrest"], ids=["v1-cp", "v2-rsync"]
+    )
     def test_a_job_that_still_runs_is_ended_first(
         self, firecrest: FirecrestForTest, tmp_path: Path, lane: Lane, kind: str, queue: Queue
     ) -> None:
@@ -326,8 +327,12 @@ class TestWithoutAStore:
 
         assert work.states() == ["CANCELLED", "PENDING", "PENDING"]
 
-    @BOTH
-    @pytest.mark.parametrize("kind", ["mv", "cp", "rm"])
+    @pytest.mark.parametrize(
+        ("firecrest", "kind"),
+        [(1, "cp"), (2, "mv"), (2, "rm")],
+        indirect=["firecrest"],
+        ids=["v1-cp", "v2-mv", "v2-rm"],
+    )
     def test_work_that_is_done_is_not_done_again_and_the_error_names_the_job(
         self, firecrest: FirecrestForTest, tmp_path: Path, lane: Lane, kind: str
     ) -> None:

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from .again import intended_jobs, looks_done, seen_done, several, take_up
 from .dependency import failed_first, may_wait_forever
-from .finish import cancel_operation, complains, finish_operation, tidy_up
-from .once import active_like
+from .finish import cancel_operation, complains, finish_operation, give_up
+from .once import active_like, adopted
 from .operation import FileOperation, FileOperationResult, Intent, StartedOperation
 from .plan import plan_operation
 from .run import run_operation
@@ -29,10 +29,12 @@ __all__ = [
     "Intent",
     "StartedOperation",
     "active_like",
+    "adopted",
     "cancel_operation",
     "complains",
     "failed_first",
     "finish_operation",
+    "give_up",
     "intended_jobs",
     "looks_done",
     "may_wait_forever",
@@ -42,5 +44,4 @@ __all__ = [
     "several",
     "start_operation",
     "take_up",
-    "tidy_up",
 ]

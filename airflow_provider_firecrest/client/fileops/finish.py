@@ -10,15 +10,16 @@ import re
 import time
 from dataclasses import dataclass
 
-from ..errors import IntegrityError, TransferFailedError
+from ..errors import FirecrestError, IntegrityError, TransferFailedError
 from ..models import Job
 from ..sync_client import FirecrestClient
 from . import dependency, proofs
-from .looks import look, quietly_cancel, quietly_remove, read_log, settled
+from .looks import quietly_cancel, quietly_remove, read_log, settled
 from .once import logs_of_job
 from .operation import FileOperation, FileOperationResult, StartedOperation
 from .plan import located
 from .proofs import PROVABLE
+from .remains import clear_up
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 
@@ -81,7 +82,9 @@ def finish_operation(
             client, operation, evidence=evidence, transfer=started.transfer, by_script=by_script
         )
     except TransferFailedError as error:
-        _remove_remains(client, operation, error, job_failed=job_failed)
+        if not isinstance(error, _SilentError):
+            differs = isinstance(error, IntegrityError)
+            error.message += _cleared_up(client, operation, job_failed=job_failed, differs=differs)
         raise
     finally:
         tidy_up(client, started)
@@ -114,6 +117,26 @@ def cancel_operation(client: FirecrestClient, started: StartedOperation) -> None
     tidy_up(client, started)
 
 
+def give_up(client: FirecrestClient, started: StartedOperation) -> None:
+    """Remove what a job that was cancelled has left: our log beside it, and the part that it had done.
+
+    What is left of a move, and what cannot be told from somebody else's, stays; the log tells. Never raises.
+
+    :param client: the client.
+    :param started: the operation, whose job was told to end.
+    """
+    tidy_up(client, started)
+    try:
+        job = client.get_job(started.job_id, system=started.operation.system)
+    except FirecrestError as error:
+        logger.warning("What job %s left was not looked at: %s", started.job_id, error.message)
+        return
+    if job.is_final and not job.succeeded:
+        said = _cleared_up(client, started.operation, job_failed=True, differs=False)
+        if said:
+            logger.info("Job %s ended %s.%s", started.job_id, job.state, said)
+
+
 def tidy_up(client: FirecrestClient, started: StartedOperation) -> None:
     """Remove the log of a batch job of ours; a server's job keeps its own. Never raises.
 
@@ -122,6 +145,14 @@ def tidy_up(client: FirecrestClient, started: StartedOperation) -> None:
     """
     if started.operation.way == "script":
         quietly_remove(client, started.output_log, started.operation.system)
+
+
+def _cleared_up(client: FirecrestClient, operation: FileOperation, *, job_failed: bool, differs: bool) -> str:
+    try:
+        said = clear_up(client, operation, job_failed=job_failed, differs=differs)
+    except FirecrestError as error:
+        said = f"What is left at {operation.result} could not be looked at: {error.message}"
+    return f"\n{said}" if said else ""
 
 
 def _own_end(client: FirecrestClient, started: StartedOperation, job: Job) -> str:
@@ -182,23 +213,3 @@ def _read(client: FirecrestClient, started: StartedOperation, job: Job) -> _Said
     if started.error_log:
         told += f"\nIts error log: {error.strip()[-_TAIL:] or '(empty)'}"
     return _Said(output, error, told)
-
-
-def _remove_remains(
-    client: FirecrestClient, operation: FileOperation, error: TransferFailedError, *, job_failed: bool
-) -> None:
-    """Remove a file that is not what it must be, when it was not there before: a wrong one is worse than
-    none. So is the part that a job leaves that fails, on a full disk, say.
-    """
-    # What another job ends before this one begins may be that job's work.
-    partial = job_failed and operation.after_job_id is None
-    wrong = operation.kind == "compress" or (
-        operation.kind == "cp" and (partial or isinstance(error, IntegrityError))
-    )
-    if not wrong or isinstance(error, _SilentError) or operation.result_before is not None:
-        return
-    there = look(client, operation.result, operation.system)
-    if there is None or not there.is_file:
-        return
-    if quietly_remove(client, operation.result, operation.system):
-        error.message += f"\n{operation.result} was removed."

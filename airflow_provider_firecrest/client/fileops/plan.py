@@ -303,9 +303,13 @@ def _with_content(client: FirecrestClient, operation: FileOperation) -> FileOper
     before = operation.source_before
     if operation.kind != "mv" or before is None or not operation.verify_checksum:
         return operation
-    parent = look(client, paths.parent(operation.result), operation.system, follow=True)
-    if parent is not None and parent.device is not None and parent.device == before.device:
+    if _on_the_same_file_system(client, operation, before):
         return operation
     return replace(
         operation, source_before=with_cheap_content(client, operation.source, before, operation.system)
     )
+
+
+def _on_the_same_file_system(client: FirecrestClient, operation: FileOperation, before: Look) -> bool:
+    parent = look(client, paths.parent(operation.result), operation.system, follow=True)
+    return parent is not None and parent.device is not None and parent.device == before.device

@@ -43,7 +43,10 @@ def choose_job(client: FirecrestClient, operation: FileOperation, *, asks_for_jo
 
 
 def _known_to(generation: int, operation: FileOperation) -> bool:
-    """Whether the server has a call for this."""
+    """Whether the server has a call for this that can be trusted with it."""
+    if operation.kind == "compress" and paths.basename(operation.source).startswith("-"):
+        # The server's tar would take the name for an option, and there are some that run commands.
+        return False
     if generation == 2:
         return operation.kind != "rsync"
     if operation.kind == "compress":

@@ -350,6 +350,8 @@ class Files(Status):
         :endpoint: POST /filesystem/{system}/ops/compress (tar)
         """
         body = archive_body(path, target_path, paths.OPS, compression)
+        if not match_pattern:
+            paths.check_archived(path)
         body["dereference"] = dereference
         if match_pattern:
             paths.check(path, paths.PATTERN_SOURCE)

@@ -148,6 +148,8 @@ class Transfer(Base):
         :endpoint: POST /filesystem/{system}/transfer/compress
         """
         body = archive_body(path, target_path, paths.FILE_JOB, compression)
+        if not match_pattern:
+            paths.check_archived(path)
         body["dereference"] = dereference
         if match_pattern:
             body["matchPattern"] = paths.check_argument(
