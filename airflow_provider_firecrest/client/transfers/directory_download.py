@@ -6,37 +6,29 @@ The steps behind ``directory.start_download`` and ``go_on``.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import shutil
-import stat
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from ..._crash_points import crash_point
 from .. import paths
-from ..errors import ConflictError, InvalidRequestError, NotFoundError, QuotaError, TooLargeError
-from ..leftovers import OLD
+from ..errors import ConflictError, InvalidRequestError, NotFoundError, TooLargeError
 from ..models import Job
 from ..sync_client import FirecrestClient
 from . import orphans, tree_jobs, workdir
-from .archive import check_stop, not_written, unpack
 from .directory_jobs import submitted
-from .directory_local import Here, discard, own_directory, put_back
+from .directory_local import Here, discard, put_back
 from .directory_resume import abandon, clear_up_unnoted, continued, giving_up
 from .directory_state import Again, DirectoryOptions, DirectoryTransfer, Next, Phase, Watch, finished
+from .directory_unpacking import check_room, here_for, is_published, local_archive, put_into_place, stem
 from .download import StagedDownload, download_direct, finish_download, plan_download, stage_download
 from .plan import DownloadPlan, check_remote, staged_instead
 from .resume import continued_download
-from .tree import TreeDigest, compare, digest_of
+from .tree import TreeDigest, digest_of
 from .tree_jobs import tree_of
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
-
-_TREE = "tree"
-"""Where an archive is unpacked, in the temporary directory here."""
 
 
 def start(
@@ -54,11 +46,11 @@ def start(
     options.check()
     transfer = _planned(client, source, target, system, options)
     there, again = Path(transfer.target), watch.again
-    put_back(there, _stem(there), again.place)
+    put_back(there, stem(there), again.place)
     if earlier is not None and (going := continued(client, transfer, earlier)) is not None:
         return _from_there(client, going, watch)
     clear_up_unnoted(client, transfer, again)
-    discard(there.parent, _stem(there), again.place)
+    discard(there.parent, stem(there), again.place)
     exists = os.path.lexists(there)
     comparing = exists and options.if_exists == "skip"
     if exists and options.if_exists != "overwrite":
@@ -71,7 +63,7 @@ def _from_there(client: FirecrestClient, transfer: DirectoryTransfer, watch: Wat
     watch.on_change(transfer)
     if transfer.phase == "publishing":
         # Killed before or after the tree got its name: it tells by itself.
-        if _is_published(transfer, watch):
+        if is_published(transfer, watch):
             return _done(client, transfer, watch)
         transfer = replace(transfer, phase="staging" if transfer.staged else "packing")
     if transfer.phase == "done":
@@ -103,8 +95,8 @@ def go_on(client: FirecrestClient, transfer: DirectoryTransfer, job: Job | None,
 
 def fetch(client: FirecrestClient, transfer: DirectoryTransfer, watch: Watch) -> Next:
     """Fetch the packed archive: directly, or have it put into the object store first, where it is not yet."""
-    with _here(transfer, watch.again) as here:
-        archive = _local_archive(here, transfer)
+    with here_for(transfer, watch.again) as here:
+        archive = local_archive(here, transfer)
         if archive.exists():
             return _unpacked(client, transfer, here, watch)
         plan = plan_download(
@@ -240,11 +232,11 @@ def _compared(client: FirecrestClient, transfer: DirectoryTransfer, job: Job, wa
 
 def _fetched(client: FirecrestClient, transfer: DirectoryTransfer, job: Job | None, watch: Watch) -> Next:
     assert transfer.staged is not None
-    with _here(transfer, watch.again) as here:
-        archive = _local_archive(here, transfer)
+    with here_for(transfer, watch.again) as here:
+        archive = local_archive(here, transfer)
         if not archive.exists():
             staged = replace(StagedDownload.from_dict(transfer.staged), target=str(archive))
-            _check_room(here, staged.size, transfer)
+            check_room(here, staged.size, transfer)
             finish_download(
                 client,
                 staged,
@@ -258,36 +250,7 @@ def _fetched(client: FirecrestClient, transfer: DirectoryTransfer, job: Job | No
 
 
 def _unpacked(client: FirecrestClient, transfer: DirectoryTransfer, here: Here, watch: Watch) -> Next:
-    """Unpack beside the target, compare, and give it its name."""
-    assert transfer.tree is not None
-    crash_point("after_fetching")
-    tree = here.path / _TREE
-    tree.mkdir()
-    compression = transfer.options.compression
-    unpack(_local_archive(here, transfer), tree, compression=compression, stop=watch.stop)
-    contents = transfer.options.verify_checksum
-    ours = digest_of(tree, contents=contents, stop=watch.stop)
-    compare(ours, transfer.tree, contents=contents, what=f"{transfer.source} on {transfer.system}, unpacked")
-    check_stop(watch.stop)
-    transfer = replace(transfer, phase="publishing")
-    watch.on_change(transfer)
-    crash_point("before_publishing")
-    _publish(tree, Path(transfer.target), here, replaces=transfer.replaces)
-    crash_point("after_publishing")
-    return _done(client, transfer, watch)
-
-
-def _is_published(transfer: DirectoryTransfer, watch: Watch) -> bool:
-    """Whether what is at the target is the tree that was about to be put there."""
-    target = Path(transfer.target)
-    if transfer.tree is None or not target.is_dir() or target.is_symlink():
-        return False
-    try:
-        there = digest_of(target, contents=transfer.tree.sha256 is not None, stop=watch.stop)
-    except InvalidRequestError as error:
-        logger.info("What is at %s is another tree: %s", target, error.message)
-        return False
-    return there == transfer.tree
+    return _done(client, put_into_place(transfer, here, watch), watch)
 
 
 def _done(client: FirecrestClient, transfer: DirectoryTransfer, watch: Watch) -> Next:
@@ -302,70 +265,6 @@ def _cleared(client: FirecrestClient, transfer: DirectoryTransfer, again: Again)
     assert transfer.tree is not None
     target = Path(transfer.target)
     abandon(client, transfer)
-    discard(target.parent, _stem(target), again.place)
+    discard(target.parent, stem(target), again.place)
     crash_point("after_clearing")
     return finished(transfer, transfer.tree, transfer.way)
-
-
-def _publish(tree: Path, target: Path, here: Here, *, replaces: bool) -> None:
-    exists, old = os.path.lexists(target), here.path / OLD
-    if exists and not replaces:
-        raise ConflictError(f"target_path: {target} has come into being meanwhile.")
-    try:
-        if exists:
-            _move(target, old)
-            crash_point("between_renames")
-        _move(tree, target)
-    except BaseException as error:
-        if os.path.lexists(old) and not os.path.lexists(target):
-            with contextlib.suppress(OSError):
-                _move(old, target)
-        if isinstance(error, OSError):
-            raise not_written(target, error) from None
-        raise
-    finally:
-        # Never remove the only copy of what was there.
-        here.keep = os.path.lexists(old) and not os.path.lexists(target)
-
-
-def _move(source: Path, target: Path) -> None:
-    """Rename a directory, one that is read-only as well: it has to take another ``..``."""
-    mode = stat.S_IMODE(source.lstat().st_mode)
-    closed = source.is_dir() and not source.is_symlink() and mode & 0o300 != 0o300
-    if closed:
-        source.chmod(mode | 0o300)
-    source.rename(target)
-    if closed:
-        target.chmod(mode)
-
-
-def _stem(target: Path) -> str:
-    return f".{os.fsdecode(os.fsencode(target.name)[:100])}."
-
-
-@contextlib.contextmanager
-def _here(transfer: DirectoryTransfer, again: Again) -> Iterator[Here]:
-    """Yield a temporary directory beside the target, on its file system; of what earlier processes left in
-    it, only this transfer's archive is kept.
-    """
-    target = Path(transfer.target)
-    with own_directory(target.parent, _stem(target), again.place, keep=again.keep) as here:
-        token = workdir.token(transfer.work)
-        here.forget_all_but((token, f".{token}"))
-        yield here
-
-
-def _local_archive(here: Here, transfer: DirectoryTransfer) -> Path:
-    """Return the path of the archive here; it has this name when it is complete."""
-    return here.path / f"{workdir.token(transfer.work)}-{transfer.archive_name}"
-
-
-def _check_room(here: Here, archive: int, transfer: DirectoryTransfer) -> None:
-    needed = archive + (transfer.tree.bytes if transfer.tree else 0) - here.bytes()
-    free = shutil.disk_usage(here.path).free
-    if free < needed:
-        raise QuotaError(
-            f"{transfer.target} needs {needed} bytes while it is unpacked (the archive and the tree),"
-            f" and {free}"
-            " are free there."
-        )
