@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._crash_points import crash_point
+from ._quota import is_waited_out
 from ._transfer_waiting import WaitsForTransfer
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ NO_KEY = (
 OTHER_KEY = "The download's URL cannot be unsealed: the workers do not share one [core] fernet_key."
 
 
+T = TypeVar("T")
+
+
 class MovesDirectories(WaitsForTransfer):
     """The part of the transfer operators that moves whole directories."""
 
@@ -38,7 +42,11 @@ class MovesDirectories(WaitsForTransfer):
     account: str | None
     partition: str | None
     time_limit: str | None
+    wait_for_quota: bool
+    quota_pauses: int
     _moving: DirectoryTransfer | None = None
+    _last: DirectoryTransfer | None = None
+    """As it was noted last, in this process."""
 
     def _start_directory(
         self, client: FirecrestClient, watch: Watch, earlier: DirectoryTransfer | None
@@ -60,10 +68,14 @@ class MovesDirectories(WaitsForTransfer):
     def goes_on(self, context: Context) -> bool:
         raise NotImplementedError
 
+    def within_quota(self, action: Callable[[], T], context: Context) -> T:
+        raise NotImplementedError
+
     def _begin_directory(self, client: FirecrestClient, context: Context) -> Next:
         """Go on with what an earlier try left, or start."""
         memory = self.memory(client, context)
-        earlier = self._known_directory(client, memory)
+        # A pause for a quota may have been made in this process, without a store to remember it.
+        earlier = self._known_directory(client, memory) or self._last
         sending = self.known(client, memory)
         watch = self._watch(client, memory, context, sending)
         with self._forgetting(memory, watch):
@@ -119,6 +131,9 @@ class MovesDirectories(WaitsForTransfer):
             place=self.mark(client, context),
             attempt=memory.attempt,
             keep=memory.keeps and self.goes_on(context),
+            waits_out=lambda error: (
+                self.wait_for_quota and is_waited_out(error) and (memory.keeps or not self.deferrable)
+            ),
             sweep=not memory.first_try,
             sending=UploadState.from_dict(sending) if sending and "part_urls" in sending else None,
             save_sending=memory.keep_upload,
@@ -132,18 +147,17 @@ class MovesDirectories(WaitsForTransfer):
 
     def _noted(self, transfer: DirectoryTransfer, memory: TransferMemory) -> None:
         """Remember for a kill what there is to cancel and to remove, and for a later try how far it is."""
-        self._running = note = _note(transfer)
+        self._last, self._running = transfer, (note := _note(transfer))
         memory.keep_directory(note["directory"], _secret(transfer))
 
     @contextmanager
     def _forgetting(self, memory: TransferMemory, watch: Watch) -> Iterator[None]:
         """When the block fails for good, nothing is left to be remembered."""
-        from ..client.staging import may_pass
-
         try:
             yield
         except Exception as error:
-            if not (watch.again.keep and may_pass(error)):
+            if not watch.again.leaves(error):
+                self._last = None
                 memory.forget()
             raise
 
@@ -187,7 +201,15 @@ class MovesDirectories(WaitsForTransfer):
         return note, note["sealed"] is not None
 
     def _finish_directory(self, client: FirecrestClient, event: dict[str, Any], context: Context) -> Any:
-        """Take the next step, now that what was waited for is over."""
+        """Take the next step, now that what was waited for is over; up to a limit of the site, again."""
+        steps = iter([lambda: self._next_step(client, event, context)])
+
+        def step() -> Next:
+            return next(steps, lambda: self._begin_directory(client, context))()
+
+        return self._wait_or_return(client, self.within_quota(step, context), context)
+
+    def _next_step(self, client: FirecrestClient, event: dict[str, Any], context: Context) -> Next:
         from ..client.job_json import job_from_dict
         from ..client.transfers.directory import go_on
         from ._seal import unseal
@@ -200,11 +222,9 @@ class MovesDirectories(WaitsForTransfer):
         self._running = note
         with self._forgetting(memory, watch):
             if self._moving is None and note.get("sealed") and secret is None:
-                step = self._fetch_again(client, transfer, watch)
-            else:
-                job = job_from_dict(event["jobs"][0]) if event.get("jobs") else None
-                step = go_on(client, transfer, job, watch=watch)
-        return self._wait_or_return(client, step, context)
+                return self._fetch_again(client, transfer, watch)
+            job = job_from_dict(event["jobs"][0]) if event.get("jobs") else None
+            return go_on(client, transfer, job, watch=watch)
 
     def _fetch_again(self, client: FirecrestClient, transfer: DirectoryTransfer, watch: Watch) -> Next:
         """Have the packed archive put into the object store once more, and wait in the worker."""
@@ -244,5 +264,7 @@ def _note(transfer: DirectoryTransfer) -> dict[str, Any]:
         "system": transfer.system,
         "submitted_at": transfer.submitted_at,
         "leftover": left.as_dict() if left else None,
+        # A later attempt finds the job, by what is remembered or by its name, and ends it.
+        "marked": True,
         "directory": values,
     }

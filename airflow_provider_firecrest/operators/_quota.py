@@ -94,6 +94,13 @@ class WaitsForQuota(FirecrestMixin):
             raise _out_of_time(limit)
 
 
+def is_waited_out(error: BaseException) -> bool:
+    """Return True for what :meth:`WaitsForQuota.within_quota` waits out."""
+    from ..client.errors import QuotaError, RateLimitError
+
+    return isinstance(error, QuotaError | RateLimitError) and passes(error)
+
+
 def passes(error: FirecrestError) -> bool:
     """Return True for a limit that others' jobs and time lift; a full disk, there or here, wants somebody to
     clear it.

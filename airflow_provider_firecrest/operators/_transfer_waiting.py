@@ -67,6 +67,7 @@ class WaitsForTransfer(TakesChecksums, WaitsForJob):
                 job_ids=[note["job_id"]],
                 submitted_at=note["submitted_at"],
                 cancel_on_kill=self.cancel_on_kill,
+                marked=note.get("marked", False),
                 **common,
             )
         self.defer(  # type: ignore[attr-defined]

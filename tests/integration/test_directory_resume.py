@@ -17,6 +17,7 @@ from tests.faults.miniature import Lane, Task
 from tests.fixtures_local import FirecrestForTest
 from tests.integration.conftest import until
 from tests.integration.test_directories import occupied, released
+from tests.integration.test_quota import QOS
 from tests.trees import seen, written_tree
 
 PART = 8 * 1024 * 1024
@@ -28,6 +29,7 @@ TUNING = {
     "client.staging.ranges.RECORD_EVERY": 0.0,
     "client.transfers.directory_jobs._LOOK_EVERY": 0.2,
     "client.transfers.proof.APPEAR_WITHIN": 0.5,
+    "operators._quota.FIRST_PAUSE": 0.2,
 }
 
 BOTH = pytest.mark.parametrize("firecrest", [1, 2], indirect=True, ids=["v1", "v2"])
@@ -355,7 +357,9 @@ def test_what_a_killed_download_was_replacing_is_put_back_even_if_the_next_try_f
     (download.target / "precious").write_text("old")
     download.die(lane, "between_renames")
     assert not download.target.exists()
-    (download.source / "out").symlink_to("/etc")  # the source has changed; the job that packs will refuse it
+    # The source has changed, and the job that packs it will refuse it.
+    change(download)
+    (download.source / "sub" / "out").symlink_to("/etc")
 
     outcome = download.task.go_on(lane, download.begin(lane))
 
@@ -430,6 +434,8 @@ def test_a_transfer_that_starts_anew_ends_the_old_one_first(
     outcome = moving.begin(lane)
 
     assert moving.jobs() == ["CANCELLED", "PENDING"]
+    # Should two triggerers wait for it, the one that lost it must leave it alone.
+    assert outcome["trigger"][1]["marked"]
     [new] = moving.work_directories()
     assert new != old
     released(full)
@@ -570,6 +576,45 @@ def test_a_failure_in_the_last_try_leaves_nothing(
     assert outcome["state"] == "failed"
     assert upload.work_directories() == []
     assert [each.name for each in upload.scratch.iterdir() if each.name.startswith("firecrest")] == []
+    assert not upload.stored()
+
+
+@pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", "blocking"])
+def test_a_limit_that_stands_in_the_way_of_a_later_step_costs_only_time(
+    firecrest: FirecrestForTest, tmp_path: Path, lane: Lane, deferrable: bool
+) -> None:
+    """No retry is needed, and where the worker waits no store."""
+    upload = Moving(
+        firecrest, tmp_path, "Upload", bulk=BULK, deferrable=deferrable, task_state_store=deferrable
+    )
+    upload.task.max_tries = 0
+    firecrest.fault("status", method="POST", path_regex=firecrest.urls.submit, times=2, status=403, body=QOS)
+
+    upload.live(lane)
+
+    assert upload.staged() == 1
+    assert sorted(upload.puts()) == [*range(1, PARTS + 1)]
+    assert upload.jobs() == ["COMPLETED"]
+    upload.nothing_is_left()
+
+
+# A file where there was a directory
+
+
+def test_a_file_in_the_place_of_the_directory_ends_what_the_directory_left(
+    firecrest: FirecrestForTest, tmp_path: Path, lane: Lane, full: set[str]
+) -> None:
+    upload = Moving(firecrest, tmp_path, "Upload")
+    upload.die(lane, "before_defer")
+    upload.source.rename(tmp_path / "away")
+    upload.source.write_text("a file")
+
+    outcome = upload.task.go_on(lane, upload.begin_or_end(lane))
+
+    assert outcome["state"] == "success", upload.log()
+    assert upload.target.read_text() == "a file"
+    assert upload.jobs() == ["CANCELLED"]
+    assert upload.work_directories() == []
     assert not upload.stored()
 
 

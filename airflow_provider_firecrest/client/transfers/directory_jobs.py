@@ -65,7 +65,8 @@ def found(client: FirecrestClient, transfer: DirectoryTransfer) -> str | None:
     :param transfer: a transfer that is about to have its job submitted.
     :endpoint: GET /compute/{system}/jobs, GET .../ops/download
     """
-    deadline = transfer.submitted_at + limits.JOB_VISIBLE_WITHIN
+    # That process's clock may be ahead of ours.
+    deadline = min(transfer.submitted_at, time.time()) + limits.JOB_VISIBLE_WITHIN
     while True:
         rows = client.jobs(name=transfer.job_name, time_window=_WINDOW, system=transfer.system)
         job_id = _claimed(client, transfer) or (rows[0].job_id if rows else None)

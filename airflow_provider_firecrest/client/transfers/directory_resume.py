@@ -16,7 +16,6 @@ from .. import limits, paths
 from ..errors import FirecrestError, NotFoundError
 from ..leftovers import Leftover, remove_leftover
 from ..models import Job
-from ..staging import may_pass
 from ..sync_client import FirecrestClient
 from . import directory_jobs, orphans, tree_jobs, workdir
 from .directory_state import Again, DirectoryTransfer
@@ -122,8 +121,8 @@ def giving_up(client: FirecrestClient, transfer: DirectoryTransfer, again: Again
     try:
         yield
     except BaseException as error:
-        if again.keep and may_pass(error):
-            logger.info("What the transfer has on %s is left to the next try.", transfer.system)
+        if again.leaves(error):
+            logger.info("What the transfer has on %s is left for the next attempt.", transfer.system)
             raise
         logger.info("Removing what the transfer has on %s.", transfer.system)
         abandon(client, transfer)
@@ -140,7 +139,7 @@ def giving_up_earlier(
     try:
         yield
     except BaseException as error:
-        if earlier is not None and not (again.keep and may_pass(error)):
+        if earlier is not None and not again.leaves(error):
             give_up(client, earlier)
         raise
 

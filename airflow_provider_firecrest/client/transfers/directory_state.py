@@ -14,6 +14,7 @@ from typing import Any, Literal
 from ..attempts import Attempt
 from ..errors import InvalidRequestError
 from ..leftovers import Leftover
+from ..staging import may_pass
 from . import tree_jobs
 from .archive import COMPRESSIONS
 from .plan import IfExists, Way, check_if_exists
@@ -72,6 +73,7 @@ class Again:
         text finds those of the others; None: nobody looks for them.
     :ivar attempt: whose mark the names of the jobs carry.
     :ivar keep: leave everything as it is when a step fails in a way that may pass: another process follows.
+    :ivar waits_out: whether this or a later process will soon repeat the step that failed so.
     :ivar sweep: an earlier process may have left something that nobody wrote down.
     :ivar sending: how far an earlier process got with the archive of an upload.
     :ivar save_sending: called with that whenever it changes.
@@ -80,9 +82,14 @@ class Again:
     place: str | None = None
     attempt: Attempt | None = None
     keep: bool = False
+    waits_out: Callable[[BaseException], bool] = lambda error: False
     sweep: bool = False
     sending: UploadState | None = field(default=None, repr=False)
     save_sending: Save | None = None
+
+    def leaves(self, error: BaseException) -> bool:
+        """Return whether everything stays as it is after a failure, for whoever goes on with it."""
+        return self.waits_out(error) or (self.keep and may_pass(error))
 
 
 @dataclass(frozen=True)
