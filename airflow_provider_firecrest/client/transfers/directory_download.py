@@ -16,7 +16,7 @@ from .. import paths
 from ..errors import ConflictError, InvalidRequestError, NotFoundError, TooLargeError
 from ..models import Job
 from ..sync_client import FirecrestClient
-from . import orphans, tree_jobs, workdir
+from . import tree_jobs, workdir
 from .directory_jobs import submitted
 from .directory_local import Here, discard, put_back
 from .directory_resume import abandon, clear_up_unnoted, continued, giving_up
@@ -128,9 +128,8 @@ def _staged(
     earlier = StagedDownload.from_dict(transfer.staged) if transfer.staged else None
     staged = continued_download(client, plan, earlier) if earlier else None
     if staged is None:
-        if watch.again.sweep and client.api.generation == 2:
-            # The process before may have died before it could write down which job it had started.
-            orphans.cancel_egress(client, plan.source, plan.system)
+        # Should the process before have died before it wrote down which job it had started, that one fills an
+        # object of its own; cancelled, it would leave half of one in the store, and nobody could remove it.
         staged = stage_download(client, plan)
         crash_point("after_staging")
     transfer = transfer.waits_for(

@@ -28,17 +28,6 @@ def cancel_ingress(client: FirecrestClient, target: str, system: str) -> None:
     _cancel(client, _INGRESS, f'target_file="{target}"', target, system)
 
 
-def cancel_egress(client: FirecrestClient, source: str, system: str) -> None:
-    """Cancel the jobs of ours that put ``source`` into the object store; never raises.
-
-    :param client: a client of FirecREST v2.
-    :param source: full path of the file.
-    :param system: system name.
-    :endpoint: as :func:`cancel_ingress`
-    """
-    _cancel(client, _EGRESS, source, source, system)
-
-
 def cancel_movers(client: FirecrestClient, part: str, system: str) -> None:
     """Cancel the jobs of ours that move, either way, a file with ``part`` in its path; never raises.
 
