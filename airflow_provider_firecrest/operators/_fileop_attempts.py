@@ -102,7 +102,13 @@ class FileAttempt:
         if known is None:
             if not self.first_try:
                 self.attempt = end_unknown(
-                    self.client, self.wanted, self.attempt, not_before=self._not_before, log=self.log
+                    self.client,
+                    self.wanted,
+                    self.attempt,
+                    # Where what was submitted is kept, such a job is somebody else's.
+                    unmarked=not self.memory.keeps,
+                    not_before=self._not_before,
+                    log=self.log,
                 )
             return None
         if not self.memory.is_own(known):

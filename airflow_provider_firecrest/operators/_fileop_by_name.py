@@ -45,11 +45,18 @@ class Wanted:
 
 
 def end_unknown(
-    client: FirecrestClient, wanted: Wanted, attempt: Attempt, *, not_before: float | None, log: Any
+    client: FirecrestClient,
+    wanted: Wanted,
+    attempt: Attempt,
+    *,
+    unmarked: bool,
+    not_before: float | None,
+    log: Any,
 ) -> Attempt:
     """End the jobs of earlier tries, those before a clear too; return the first attempt without a job.
 
     :param attempt: the attempt at ordinal 0.
+    :param unmarked: end active jobs without a mark, too, that do the same: FirecREST v2's own.
     :param not_before: seconds since the epoch; jobs that ended earlier belong to an earlier life of the task
         instance.
     :raises ConflictError: one has succeeded, and its work is there.
@@ -61,7 +68,8 @@ def end_unknown(
         ended = end_job(client, job.job_id, wanted.system, log, output_log=_log_of(client, job, wanted))
         succeeded += [ended] if ended is not None and ended.succeeded else []
     seen = {job.job_id for job in own}
-    for job in (*older, *active_like(client, wanted.kind, wanted.source, wanted.target, wanted.system)):
+    paths_of = (wanted.kind, wanted.source, wanted.target, wanted.system)
+    for job in (*older, *(active_like(client, *paths_of) if unmarked else ())):
         if job.job_id not in seen:
             end_job(client, job.job_id, wanted.system, log, output_log=_log_of(client, job, wanted))
     # FirecREST's own file jobs end COMPLETED when they failed.

@@ -37,6 +37,11 @@ class FileOperationMemory:
         self.attempt, self.first_try, self.log = attempt, first_try, log
         self._store = store
 
+    @property
+    def keeps(self) -> bool:
+        """Whether a later try finds what is remembered."""
+        return self._store is not None
+
     def known(self) -> dict[str, Any] | None:
         """Return what an earlier try left: ``stage``, ``ordinal`` and ``left``; None when there is nothing.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowTaskTimeout
 
-from airflow_provider_firecrest.client.fileops import plan
+from airflow_provider_firecrest.client.fileops import plan, remains
 from tests.integration.conftest import TaskInstance, until
 from tests.integration.file_tasks import BOTH_WAYS, Cluster, cluster, digest, grow, operator, run
 
@@ -251,6 +251,22 @@ class TestWhatAFailedJobLeaves:
 
         assert target.exists() is others
         assert ("was left as it is" if others else "was removed") in str(failure.value)
+
+    def test_is_not_removed_when_somebody_may_have_worked_on_it(
+        self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        source, target = grow(cluster.directory / "tree"), cluster.directory / "copy"
+        cluster.next_file_job_lies()
+        # Everything counts as hours after the job's end.
+        monkeypatch.setattr(remains, "_RECENT", -60.0)
+        patch = self.complaining(target.mkdir)
+        try:
+            with pytest.raises(AirflowException, match="may have been changed since the job ended"):
+                run("cp", str(source), str(target))
+        finally:
+            patch.undo()
+
+        assert target.exists()
 
     @pytest.mark.parametrize("whole", [True, False], ids=["source whole", "source not whole"])
     def test_of_a_move_is_never_removed_and_the_error_says_what_is_where(

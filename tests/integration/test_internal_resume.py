@@ -285,6 +285,19 @@ class TestARetry:
 
         assert work.live(lane)["job_id"] != other
 
+    @V2
+    def test_of_one_that_had_submitted_nothing_leaves_the_jobs_of_others_alone(
+        self, firecrest: FirecrestForTest, tmp_path: Path, lane: Lane, queue: Queue
+    ) -> None:
+        work = Work(firecrest, tmp_path, "cp")
+        with client_of(firecrest) as client:
+            client.transfer_cp(str(work.source), str(work.target))
+        work.task.try_number = 1
+
+        work.begin(lane)
+
+        assert work.states() == ["PENDING", "PENDING"]
+
     @BOTH
     def test_after_the_work_was_proven_only_tells_the_result(
         self, firecrest: FirecrestForTest, tmp_path: Path, lane: Lane

@@ -84,7 +84,7 @@ def finish_operation(
     except TransferFailedError as error:
         if not isinstance(error, _SilentError):
             differs = isinstance(error, IntegrityError)
-            error.message += _cleared_up(client, operation, job_failed=job_failed, differs=differs)
+            error.message += _cleared_up(client, operation, job, job_failed=job_failed, differs=differs)
         raise
     finally:
         tidy_up(client, started)
@@ -132,7 +132,7 @@ def give_up(client: FirecrestClient, started: StartedOperation) -> None:
         logger.warning("What job %s left was not looked at: %s", started.job_id, error.message)
         return
     if job.is_final and not job.succeeded:
-        said = _cleared_up(client, started.operation, job_failed=True, differs=False)
+        said = _cleared_up(client, started.operation, job, job_failed=True, differs=False)
         if said:
             logger.info("Job %s ended %s.%s", started.job_id, job.state, said)
 
@@ -147,9 +147,11 @@ def tidy_up(client: FirecrestClient, started: StartedOperation) -> None:
         quietly_remove(client, started.output_log, started.operation.system)
 
 
-def _cleared_up(client: FirecrestClient, operation: FileOperation, *, job_failed: bool, differs: bool) -> str:
+def _cleared_up(
+    client: FirecrestClient, operation: FileOperation, job: Job, *, job_failed: bool, differs: bool
+) -> str:
     try:
-        said = clear_up(client, operation, job_failed=job_failed, differs=differs)
+        said = clear_up(client, operation, job, job_failed=job_failed, differs=differs)
     except FirecrestError as error:
         said = f"What is left at {operation.result} could not be looked at: {error.message}"
     return f"\n{said}" if said else ""

@@ -7,17 +7,29 @@ moved already may be the only copy.
 
 from __future__ import annotations
 
+import time
+
 from ..errors import FirecrestError
+from ..models import Job
 from ..sync_client import FirecrestClient
 from .looks import look, quietly_remove, tree, tree_digest
 from .operation import FileOperation, Look
 
+_CLOCKS_DIFFER = 60.0
+"""Seconds between the clocks of a file system and of the scheduler."""
 
-def clear_up(client: FirecrestClient, operation: FileOperation, *, job_failed: bool, differs: bool) -> str:
+_RECENT = 3600.0
+"""Seconds after a job's end in which nobody will have taken what it left for something to work on."""
+
+
+def clear_up(
+    client: FirecrestClient, operation: FileOperation, job: Job, *, job_failed: bool, differs: bool
+) -> str:
     """Remove what is not what it must be, and say what became of it and what is left.
 
     :param client: the client.
-    :param operation: the operation as it was planned; its job is over.
+    :param operation: the operation as it was planned.
+    :param job: its job, which is over.
     :param job_failed: the job itself failed, or was cancelled.
     :param differs: there is an outcome, and not the right one.
     :returns: a sentence, or an empty text when there is nothing to say.
@@ -33,11 +45,23 @@ def clear_up(client: FirecrestClient, operation: FileOperation, *, job_failed: b
     there = look(client, operation.result, operation.system)
     if there is None or not (there.is_file or (there.is_dir and partial)):
         return ""
+    if _is_touched(client, there, job):
+        return f"{operation.result} may have been changed since the job ended, and was left as it is."
     if there.is_dir and not _is_part_of_source(client, operation):
         return f"{operation.result} holds what {operation.source} does not, and was left as it is."
     if quietly_remove(client, operation.result, operation.system):
         return f"{operation.result} was removed."
     return f"A part is left in {operation.result}. Remove it before you try again."
+
+
+def _is_touched(client: FirecrestClient, there: Look, job: Job) -> bool:
+    """Whether somebody else may have worked on it: a retry can come hours after a job's end."""
+    if job.end_time is None:
+        return False
+    if there.ctime is not None and there.ctime > job.end_time + _CLOCKS_DIFFER:
+        return True
+    # A change deep in a directory does not show in the directory itself.
+    return there.is_dir and client.server_time(time.time()) > job.end_time + _RECENT
 
 
 def _is_part_of_source(client: FirecrestClient, operation: FileOperation) -> bool:
