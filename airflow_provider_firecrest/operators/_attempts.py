@@ -8,10 +8,9 @@ the client's ``attempts``; how a request is built stands in ``_submission``.
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from .. import _crash_points as crash
 from ..client import script as scripts
@@ -32,15 +31,11 @@ from ..client.attempts import (
 from ..client.errors import AmbiguousError, FirecrestError, NotFoundError, UnavailableError
 from ..client.models import Job
 from ..client.waiting.cancel import cancel_and_verify
+from ._task_attempt import by_the_systems_clock
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
     from ..client import FirecrestClient
     from ._submission import JobRequest
-
-Reattach = Literal["retry", "always", "never"]
-REATTACH: tuple[Reattach, ...] = ("retry", "always", "never")
 
 SHOWS_WITHIN = 60.0
 """Seconds in which a job whose submit was not answered must show up; sites' own time limits are 5 to 10 s."""
@@ -52,7 +47,6 @@ only behind a fence, which lets one of them run.
 """
 
 _MOST_CLAIMS = 50
-_CLOCKS_DIFFER = 300.0
 _YOUNG_CLAIM = 3600.0
 
 STATE_KEY = "firecrest_job"
@@ -357,55 +351,3 @@ class Submission:
             status=lost.status,
             server_message=lost.server_message,
         )
-
-
-def attempt_of(
-    context: Context, *, conn_id: str, system: str | None, reattach: Reattach
-) -> tuple[Attempt, bool]:
-    """Return the logical attempt of a running task, and whether this is its very first try.
-
-    Airflow keeps ``max_tries`` over its own retries and raises it with every clear; ``ti.id`` and
-    ``try_number`` change with both, so they cannot tell one from the other.
-
-    :param reattach: ``retry``: retries share an attempt; ``always``: retries and clears do; ``never``:
-        every try is one.
-    """
-    ti = context["ti"]
-    index = getattr(ti, "map_index", -1)
-    identity = (
-        str(ti.dag_id),
-        str(getattr(ti, "run_id", "")),
-        str(ti.task_id),
-        str(index if isinstance(index, int) else -1),
-        conn_id,
-        system or "",
-    )
-    tries = getattr(ti, "try_number", 1)
-    first = isinstance(tries, int) and tries <= 1
-    if reattach == "never":
-        return Attempt((*identity, uuid.uuid4().hex), 0), True
-    generation = getattr(ti, "max_tries", 0) if reattach == "retry" else 0
-    return Attempt(identity, generation if isinstance(generation, int) else 0), first
-
-
-def life_began(context: Context) -> float | None:
-    """Return since when jobs can belong to this task instance, in seconds since the epoch, or None.
-
-    The start of its run, less what clocks may differ by. A run deleted and made again has the same id.
-    """
-    started = getattr(context.get("dag_run"), "start_date", None)
-    return None if started is None else float(started.timestamp()) - _CLOCKS_DIFFER
-
-
-def by_the_systems_clock(client: FirecrestClient, began: float | None) -> float | None:
-    """Return since when jobs can belong to a task instance by the system's clock, as the ends of jobs are:
-
-    ours may be hours off, or have been when it was noted. Rather a job of an earlier life than a second one:
-    the earlier moment.
-
-    :param began: what :func:`life_began` returned.
-    """
-    if began is None or began > time.time():
-        # A beginning that is still to come was noted by a clock that has been put back since.
-        return None
-    return min(began, client.server_time(began))

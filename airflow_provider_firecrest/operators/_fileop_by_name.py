@@ -18,7 +18,7 @@ from ..client.fileops.looks import quietly_remove
 from ..client.models import Job
 from ..client.states import Outcome
 from ..client.waiting.cancel import cancel_and_verify
-from ._attempts import by_the_systems_clock
+from ._task_attempt import by_the_systems_clock
 
 if TYPE_CHECKING:
     from ..client import FirecrestClient

@@ -216,9 +216,9 @@ class FileOperator(WaitsForJob, BaseOperator):
         from airflow.providers.common.compat.sdk import AirflowFailException
 
         from ..client.errors import AmbiguousError
-        from ._attempts import life_began
         from ._fileop_attempts import FileAttempt
         from ._fileop_by_name import Wanted
+        from ._task_attempt import life_began
 
         memory, attempt, first_try = self._memory(client, context)
         arguments = self.arguments()
@@ -247,8 +247,8 @@ class FileOperator(WaitsForJob, BaseOperator):
 
     def _memory(self, client: FirecrestClient, context: Context) -> tuple[FileOperationMemory, Attempt, bool]:
         """Return the task's memory, its attempt, and whether this is the attempt's first try."""
-        from ._attempts import attempt_of
         from ._fileop_memory import FileOperationMemory
+        from ._task_attempt import attempt_of
 
         attempt, first_of_attempt = attempt_of(
             context,

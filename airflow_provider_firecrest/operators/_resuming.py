@@ -27,7 +27,7 @@ class ResumesTransfers(WaitsForQuota, MovesDirectories):
 
     def memory(self, client: FirecrestClient, context: Context) -> TransferMemory:
         """Return the task's memory."""
-        from ._attempts import attempt_of
+        from ._task_attempt import attempt_of
         from ._transfer_memory import TransferMemory
 
         attempt, _ = attempt_of(
@@ -50,7 +50,7 @@ class ResumesTransfers(WaitsForQuota, MovesDirectories):
         """Return what names the task's partial files: the same for all tries, clears included, so that
         each finds, and goes on with or replaces, what the one before it left.
         """
-        from ._attempts import attempt_of
+        from ._task_attempt import attempt_of
 
         attempt, _ = attempt_of(
             context,

@@ -262,7 +262,8 @@ class FirecrestSubmitJobOperator(WaitsForQuota, WaitsForJob, BaseOperator):
         from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
         from ..client.errors import AmbiguousError
-        from ._attempts import Submission, attempt_of, life_began
+        from ._attempts import Submission
+        from ._task_attempt import attempt_of, life_began
 
         attempt, first_try = attempt_of(
             context,

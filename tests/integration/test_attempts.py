@@ -218,10 +218,13 @@ class TestARunMadeAgain:
         self, firecrest: FirecrestForTest, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         run(firecrest, first(firecrest), script=RUNS)
-        began = time.time() + 1
+        # The server's clock is known to a second, and the end of a job is told in whole ones.
+        began = time.time() + 1.5
         monkeypatch.setattr(
-            "airflow_provider_firecrest.operators._attempts.life_began", lambda context: began
+            "airflow_provider_firecrest.operators._task_attempt.life_began", lambda context: began
         )
+        # A beginning that is still to come is believed by nobody.
+        until(lambda: time.time() >= began)
         own = run(firecrest, first(firecrest), script=SLEEPER, wait_for_completion=False).result["job_id"]
         again = run(firecrest, retry(firecrest), script=SLEEPER, wait_for_completion=False).result["job_id"]
         assert again == own
