@@ -11,7 +11,8 @@ from .download import StagedDownload, download_direct, finish_download, plan_dow
 from .plan import DownloadPlan, TransferResult, UploadPlan, staged_instead
 from .resume import UploadState, continued_download
 from .sending import StagedUpload, stage_upload
-from .upload import cancel_staged, finish_upload, plan_upload, upload_direct
+from .upload import cancel_staged, finish_upload, upload_direct
+from .upload_plan import plan_upload
 
 __all__ = [
     "DownloadPlan",

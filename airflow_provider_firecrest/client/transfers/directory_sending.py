@@ -23,7 +23,8 @@ from .plan import UploadPlan, staged_instead
 from .resume import UploadState
 from .sending import stage_upload
 from .tree import Entry
-from .upload import plan_upload, upload_direct
+from .upload import upload_direct
+from .upload_plan import plan_upload
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 

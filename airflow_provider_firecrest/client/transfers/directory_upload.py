@@ -27,7 +27,8 @@ from .plan import check_remote
 from .sending import StagedUpload
 from .tree import Entry, compare, digest_of, scan, stamp
 from .tree_jobs import tree_of
-from .upload import check_parent, finish_upload
+from .upload import finish_upload
+from .upload_plan import check_parent
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 
