@@ -565,7 +565,7 @@ def test_an_orphan_that_cannot_be_looked_for_does_not_hide_the_error(
 
         with pytest.raises(AmbiguousError):
             stage_upload(hasty, plan)
-    assert "may still be waiting" in caplog.text
+    assert "it cannot be looked for" in caplog.text
 
 
 def test_a_store_that_is_down_is_waited_for(
