@@ -314,6 +314,39 @@ def test_the_file_that_is_replaced_passes_its_permissions_on(
     assert target.stat().st_mode & 0o777 == mode
 
 
+def test_the_file_that_is_replaced_passes_its_group_on(
+    v1: FirecrestClient, firecrest: FirecrestForTest, tmp_path: Path
+) -> None:
+    target = firecrest.directory / "f"
+    target.write_bytes(OLD)
+    v1.chown(str(target), group="project")
+    before = target.stat().st_ino
+
+    upload(v1, written(tmp_path / "f", SMALL), target, if_exists="overwrite")
+
+    assert target.stat().st_ino != before
+    [entry] = v1.ls(str(target))
+    assert entry.group == "project"
+
+
+def test_a_group_that_cannot_be_passed_on_costs_a_warning_only(
+    v1: FirecrestClient,
+    firecrest: FirecrestForTest,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    source, target = written(tmp_path / "f", SMALL), firecrest.directory / "f"
+    target.write_bytes(OLD)
+    v1.chown(str(target), group="project")
+    refusal = {"X-Permission-Denied": "User does not have permissions to access path"}
+    firecrest.fault("status", path_regex="/chown$", status=400, headers=refusal, body={})
+
+    upload(v1, source, target, if_exists="overwrite")
+
+    assert sha256(target) == sha256(source)
+    assert "does not keep group and permissions" in caplog.text
+
+
 @SIZES
 @pytest.mark.parametrize("name", ["x" * 255, "\u00e4" * 127, "two words.txt", "-rf", "50%,$x"])
 def test_any_name_that_fits_gets_a_part_that_fits(

@@ -30,6 +30,7 @@ logger = logging.getLogger("airflow_provider_firecrest.transfers")
 _TRIES = 3
 """Renames of which no answer came; of each it can be seen afterwards whether it was done."""
 
+_PERMISSIONS = 0o777
 _MAY_HAVE_ACTED = (AmbiguousError, RequestTimeoutError, NotFoundError)
 
 
@@ -48,8 +49,6 @@ class Named(Protocol):
     def account(self) -> str | None: ...
     @property
     def if_exists(self) -> IfExists: ...
-    @property
-    def mode(self) -> int | None: ...
 
 
 def give_name(client: FirecrestClient, upload: Named, proven: FileStat, sha256: str) -> None:
@@ -61,11 +60,12 @@ def give_name(client: FirecrestClient, upload: Named, proven: FileStat, sha256: 
     :param sha256: its digest.
     :raises ConflictError: something is at the target that must not be replaced; the part is still there.
     :raises TransferFailedError: what is at the target after the rename is something else.
-    :endpoint: GET /utilities/stat, PUT /utilities/chmod, PUT /utilities/rename
+    :endpoint: GET /utilities/stat, PUT /utilities/rename; where they differ, PUT /utilities/chmod and chown
     """
     source = str(upload.part)
-    _may_be_named(client, upload)
-    _keep_mode(client, upload, proven)
+    replaced = _what_is_replaced(client, upload)
+    if replaced is not None:
+        _pass_on(client, upload, replaced, proven)
     crash_point("before_rename")
     for left in reversed(range(_TRIES)):
         lost = _rename(client, source, upload)
@@ -101,11 +101,11 @@ def has_content(client: FirecrestClient, upload: Named, sha256: str) -> bool:
     return sha256 == proof.remote_sha256(client, upload.target, upload.size, upload.system, upload.account)
 
 
-def _may_be_named(client: FirecrestClient, upload: Named) -> None:
+def _what_is_replaced(client: FirecrestClient, upload: Named) -> FileStat | None:
     try:
         found = client.stat(upload.target, dereference=False, system=upload.system)
     except NotFoundError:
-        return
+        return None
     where = f"target_path: {upload.target} on {upload.system}"
     if not found.is_file:
         raise ConflictError(f"{where} became something else than a regular file while it was uploaded.")
@@ -114,16 +114,20 @@ def _may_be_named(client: FirecrestClient, upload: Named) -> None:
             f"{where} appeared while it was uploaded ({found.size} bytes); it is left as it is."
             " if_exists='overwrite' replaces it."
         )
+    return found
 
 
-def _keep_mode(client: FirecrestClient, upload: Named, proven: FileStat) -> None:
-    """Give the part the permissions of the file that it replaces, as if that had been written over."""
-    if upload.mode is None or upload.mode == proven.mode & 0o777:
-        return
+def _pass_on(client: FirecrestClient, upload: Named, replaced: FileStat, proven: FileStat) -> None:
+    """Give the part group and permissions of the file that it replaces, as if that had been written over."""
+    source, system = str(upload.part), upload.system
     try:
-        client.chmod(str(upload.part), f"{upload.mode:o}", system=upload.system)
+        if replaced.gid != proven.gid:
+            [entry] = client.ls(upload.target, system=system)
+            client.chown(source, group=entry.group or str(replaced.gid), system=system)
+        if replaced.mode & _PERMISSIONS != proven.mode & _PERMISSIONS:
+            client.chmod(source, f"{replaced.mode & _PERMISSIONS:o}", system=system)
     except FirecrestError as error:
-        logger.warning("%s does not keep its permissions: %s", upload.target, error.message)
+        logger.warning("%s does not keep group and permissions: %s", upload.target, error.message)
 
 
 def _rename(client: FirecrestClient, source: str, upload: Named) -> FirecrestError | None:

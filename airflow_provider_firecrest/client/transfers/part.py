@@ -24,7 +24,6 @@ _LONGEST_STEM = 200
 """Characters of the target's name that a part's name repeats: a file name has at most 255 bytes."""
 
 _MOST_LINKS = 8
-_PERMISSIONS = 0o777
 
 
 def with_part(
@@ -49,8 +48,7 @@ def with_part(
     if there is not None and not there.is_file:
         raise InvalidRequestError(f"target_path: {plan.target} on {plan.system} is not a regular file.")
     target = _behind_links(client, plan.target, plan.system)
-    mode = there.mode & _PERMISSIONS if there is not None else None
-    return replace(plan, target=target, part=part_of(target, mark), if_exists=if_exists, mode=mode)
+    return replace(plan, target=target, part=part_of(target, mark), if_exists=if_exists)
 
 
 def part_of(target: str, mark: str | None = None) -> str:

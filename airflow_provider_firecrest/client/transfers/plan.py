@@ -32,7 +32,6 @@ class UploadPlan:
     :ivar part: the path that is written first and renamed when it is proven; None: the target itself is.
     :ivar if_exists: what may be at the target at the moment of that renaming: with ``overwrite`` a file, else
         nothing.
-    :ivar mode: permissions of the file that is replaced, which the new one gets; None: there is none.
     """
 
     source: Path
@@ -46,7 +45,6 @@ class UploadPlan:
     replaces: bool = False
     part: str | None = None
     if_exists: IfExists = "fail"
-    mode: int | None = None
 
     @property
     def written(self) -> str:

@@ -42,7 +42,6 @@ class StagedUpload:
     :ivar part: the path that is written, and renamed to ``target`` when it is proven; None: ``target`` itself
         is.
     :ivar if_exists: what may be at the target then: with ``overwrite`` a file, else nothing.
-    :ivar mode: permissions of the file that is replaced; None: there is none.
     """
 
     source: str
@@ -60,7 +59,6 @@ class StagedUpload:
     seconds: float = 0.0
     part: str | None = None
     if_exists: IfExists = "fail"
-    mode: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -227,5 +225,4 @@ class _Sending:
             seconds=time.monotonic() - self._started,
             part=state.part,
             if_exists=plan.if_exists,
-            mode=plan.mode,
         )
