@@ -69,7 +69,7 @@ def by_the_systems_clock(client: FirecrestClient, began: float | None) -> float 
 
     :param began: what :func:`life_began` returned.
     """
-    if began is None or began > time.time():
+    if began is None or began > time.time() + _CLOCKS_DIFFER:
         # A beginning that is still to come was noted by a clock that has been put back since.
         return None
     return min(began, client.server_time(began))

@@ -18,7 +18,7 @@ from airflow_provider_firecrest.triggers import poller
 from airflow_provider_firecrest.triggers.jobs import FirecrestJobTrigger
 from airflow_provider_firecrest.triggers.systems import FirecrestSystemTrigger
 from tests.fixtures_local import FirecrestForTest
-from tests.integration.conftest import first_event, run_task
+from tests.integration.conftest import first_event, run_task, until
 
 USER_ACTION = "__airflow_user_action__"
 
@@ -188,6 +188,7 @@ def test_the_deadline_ends_a_wait_even_when_the_api_hangs(firecrest: FirecrestFo
 
 def test_a_job_that_ended_while_no_triggerer_ran_is_done_not_late(firecrest: FirecrestForTest) -> None:
     job_id = submitted(firecrest, "#!/bin/bash\ntrue\n")
+    until(lambda: state_of(firecrest, job_id) == "COMPLETED")
     event = first_event(job_trigger(job_id, deadline=time.time() - 60))
     assert event["status"] == "done"
 
