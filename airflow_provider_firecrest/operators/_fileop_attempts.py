@@ -181,8 +181,9 @@ class FileAttempt:
         except AmbiguousError:
             raise
         except FirecrestError:
-            # Refused: there is no job.
-            self.memory.fail()
+            if self._intent is not None:
+                # Refused: there is no job. A direct call that failed may have done its work all the same.
+                self.memory.fail()
             raise
         crash.crash_point("after_post")
         return begun

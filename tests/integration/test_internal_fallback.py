@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
+from airflow_provider_firecrest.client.errors import UnavailableError
 from airflow_provider_firecrest.client.fileops import proofs
 from tests.integration.conftest import TaskInstance
 from tests.integration.file_tasks import BOTH_WAYS, Cluster, cluster, digest, grow, operator, run
@@ -154,25 +155,30 @@ class Store:
         self.values[key] = value
 
 
-def die_after_the_call(kind: str, source: str, target: str | None, context: dict[str, Any]) -> None:
-    """A try whose worker dies when a direct call has done its work, before that is proven."""
+def end_after_the_call(
+    end: BaseException, kind: str, source: str, target: str | None, context: dict[str, Any]
+) -> None:
+    """A try that ends when a direct call has done its work, before that is proven."""
 
-    def dies(*_: object, **__: object) -> None:
-        raise Gone
+    def ends(*_: object, **__: object) -> None:
+        raise end
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(proofs, "prove", dies)
-        with pytest.raises(Gone):
+        patch.setattr(proofs, "prove", ends)
+        with pytest.raises((Gone, AirflowException)):
             operator(kind, source, target).execute(context)
 
 
-def test_what_a_direct_call_has_done_whose_worker_died_is_not_done_again(cluster: Cluster) -> None:
+@pytest.mark.parametrize(
+    "end", [Gone(), UnavailableError("It is away.")], ids=["the worker died", "the server was away"]
+)
+def test_what_a_direct_call_has_done_is_not_done_again(cluster: Cluster, end: BaseException) -> None:
     for kind in ("mv", "cp", "rm") if cluster.generation == 1 else ("rm",):
         source, target = cluster.directory / f"{kind} a", cluster.directory / f"{kind} b"
         source.write_text("content")
         to = None if kind == "rm" else str(target)
         ti, store = TaskInstance(max_tries=1), Store()
-        die_after_the_call(kind, str(source), to, {"ti": ti, "task_state_store": store})
+        end_after_the_call(end, kind, str(source), to, {"ti": ti, "task_state_store": store})
         seen = len(cluster.firecrest.requests())
 
         ti.try_number = 2
