@@ -30,6 +30,7 @@ POINTS = frozenset(
         "after_mkdir",
         "during_packing",
         "after_packing",
+        "after_sending",
         "after_staging",
         "after_fetching",
         "during_unpacking",

@@ -42,6 +42,7 @@ class MovesDirectories(WaitsForTransfer):
     account: str | None
     partition: str | None
     time_limit: str | None
+    reattach: str
     wait_for_quota: bool
     quota_pauses: int
     _moving: DirectoryTransfer | None = None
@@ -75,7 +76,7 @@ class MovesDirectories(WaitsForTransfer):
         """Go on with what an earlier try left, or start."""
         memory = self.memory(client, context)
         # A pause for a quota may have been made in this process, without a store to remember it.
-        earlier = self._known_directory(client, memory) or self._last
+        earlier = self._last or self._known_directory(client, memory)
         sending = self.known(client, memory)
         watch = self._watch(client, memory, context, sending)
         with self._forgetting(memory, watch):
@@ -127,13 +128,13 @@ class MovesDirectories(WaitsForTransfer):
         from ..client.transfers import UploadState
         from ..client.transfers.directory import Again, Watch
 
+        # Whether a pause for a quota leads back to what was done before it.
+        stays = not self.deferrable or (memory.keeps and self.reattach != "never")
         again = Again(
             place=self.mark(client, context),
             attempt=memory.attempt,
             keep=memory.keeps and self.goes_on(context),
-            waits_out=lambda error: (
-                self.wait_for_quota and is_waited_out(error) and (memory.keeps or not self.deferrable)
-            ),
+            waits_out=lambda error: self.wait_for_quota and is_waited_out(error) and stays,
             sweep=not memory.first_try,
             sending=UploadState.from_dict(sending) if sending and "part_urls" in sending else None,
             save_sending=memory.keep_upload,

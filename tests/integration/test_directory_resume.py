@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -196,7 +197,7 @@ def test_an_upload_killed_again_and_again_is_unpacked_by_one_job(
     "points",
     [
         ["after_packing", "before_complete_upload", "before_defer", "before_submit"],
-        ["after_complete_upload", "after_post"],
+        ["after_complete_upload", "after_sending", "after_post"],
     ],
     ids=["before the next step", "after it"],
 )
@@ -375,7 +376,7 @@ def test_the_same_tree_is_measured_by_one_job(
     firecrest: FirecrestForTest, tmp_path: Path, lane: Lane, kind: str
 ) -> None:
     moving = Moving(firecrest, tmp_path, kind, if_exists="skip")
-    written_tree(moving.target)
+    shutil.copytree(moving.source, moving.target, symlinks=True)
     moving.die(lane, "after_post")
 
     assert moving.live(lane)["way"] == "skip"

@@ -136,6 +136,7 @@ def _moved(
         "staging", job_id=staged.job_id, task_id=staged.task_id, staged=staged.as_dict(), way="staged"
     )
     watch.on_change(transfer)
+    crash_point("after_sending")
     return transfer
 
 

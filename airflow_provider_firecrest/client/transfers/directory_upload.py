@@ -71,10 +71,12 @@ def _from_there(
 ) -> Next:
     """Take the step that an earlier process did not get to, or to the end of."""
     watch.on_change(transfer)
-    if transfer.phase == "done":
-        return _cleared(client, transfer)
     if transfer.phase == "sending":
         return _send(client, transfer, entries, watch)
+    # Killed right after it was sent, the archive may still lie here.
+    forget_packed(watch.again)
+    if transfer.phase == "done":
+        return _cleared(client, transfer)
     if transfer.phase == "staging" or transfer.job_id is not None:
         return transfer
     if transfer.phase == "comparing":
