@@ -166,6 +166,7 @@ def test_what_was_taken_aside_goes_back_where_nothing_came_in_its_place(tmp_path
     path = killed(tmp_path, "mine")
     (path / "old").mkdir()
     (path / "old" / "precious").write_text("old")
+    (path / "old").chmod(0o555)  # others than root may not move such a one just so
     target.mkdir()
     put_back(target, STEM, "mine")
     assert left(target) == []
@@ -175,6 +176,7 @@ def test_what_was_taken_aside_goes_back_where_nothing_came_in_its_place(tmp_path
     assert not target.exists()
     put_back(target, STEM, "mine")
     assert left(target) == ["precious"]
+    assert target.stat().st_mode & 0o777 == 0o555
 
 
 # The same tree, packed again

@@ -462,19 +462,22 @@ def test_an_upload_that_is_cleared_while_it_sends_leaves_no_job_that_waits(
     assert upload.work_directories() == []
 
 
-def test_an_upload_that_arrived_before_its_source_changed_is_replaced_by_the_new_one(
-    firecrest: FirecrestForTest, tmp_path: Path, lane: Lane
+@pytest.mark.parametrize(
+    ("kind", "point"), [("Upload", "in_execute_complete"), ("Download", "after_publishing")]
+)
+def test_what_arrived_before_its_source_changed_is_replaced_by_the_new_one(
+    firecrest: FirecrestForTest, tmp_path: Path, lane: Lane, kind: str, point: str
 ) -> None:
     """if_exists="fail" is about others' directories, not about what the try before has put there."""
-    upload = Moving(firecrest, tmp_path, "Upload")
-    upload.die(lane, "in_execute_complete")
-    assert upload.target.is_dir()
-    change(upload)
+    moving = Moving(firecrest, tmp_path, kind)
+    moving.die(lane, point)
+    assert moving.target.is_dir()
+    change(moving)
 
-    upload.live(lane)
+    moving.live(lane)
 
-    assert upload.jobs() == ["COMPLETED", "COMPLETED"]
-    upload.nothing_is_left()
+    assert moving.jobs() == ["COMPLETED", "COMPLETED"]
+    moving.nothing_is_left()
 
 
 def test_a_download_takes_no_other_directory_for_its_own(

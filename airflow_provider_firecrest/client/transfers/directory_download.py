@@ -52,10 +52,16 @@ def start(
     clear_up_unnoted(client, transfer, again)
     discard(there.parent, stem(there), again.place)
     exists = os.path.lexists(there)
-    comparing = exists and options.if_exists == "skip"
-    if exists and options.if_exists != "overwrite":
+    ours = earlier is not None and earlier.target == transfer.target and _has_put_it_there(earlier, watch)
+    if exists and not ours and options.if_exists != "overwrite":
         _refuse_existing(transfer, there)
+    comparing = exists and not ours and options.if_exists == "skip"
     return _have_packed(client, replace(transfer, replaces=exists), watch, comparing=comparing)
+
+
+def _has_put_it_there(earlier: DirectoryTransfer, watch: Watch) -> bool:
+    """Whether the tree at the target is an earlier try's own work."""
+    return earlier.phase == "publishing" and is_published(earlier, watch)
 
 
 def _from_there(client: FirecrestClient, transfer: DirectoryTransfer, watch: Watch) -> Next:

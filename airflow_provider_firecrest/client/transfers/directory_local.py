@@ -110,10 +110,21 @@ def put_back(target: Path, stem: str, place: str | None) -> None:
         if descriptor is None:
             return
         try:
-            old.rename(target)
+            move(old, target)
         finally:
             os.close(descriptor)
     logger.warning("An earlier try was killed while it replaced %s: what was there is back.", target)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename something; also a directory that its owner may not write: it has to take another ``..``."""
+    mode = stat.S_IMODE(source.lstat().st_mode)
+    closed = source.is_dir() and not source.is_symlink() and mode & 0o300 != 0o300
+    if closed:
+        source.chmod(mode | 0o300)
+    source.rename(target)
+    if closed:
+        target.chmod(mode)
 
 
 def _taken(parent: Path, stem: str, place: str | None) -> tuple[Path, int]:

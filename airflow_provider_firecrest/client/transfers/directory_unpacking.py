@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import shutil
-import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from ..errors import ConflictError, InvalidRequestError, QuotaError
 from ..leftovers import OLD
 from . import workdir
 from .archive import check_stop, not_written, unpack
-from .directory_local import Here, own_directory
+from .directory_local import Here, move, own_directory
 from .directory_state import Again, DirectoryTransfer, Watch
 from .tree import compare, digest_of
 
@@ -117,27 +116,16 @@ def _publish(tree: Path, target: Path, here: Here, *, replaces: bool) -> None:
         raise ConflictError(f"target_path: {target} has come into being meanwhile.")
     try:
         if exists:
-            _move(target, old)
+            move(target, old)
             crash_point("between_renames")
-        _move(tree, target)
+        move(tree, target)
     except BaseException as error:
         if os.path.lexists(old) and not os.path.lexists(target):
             with contextlib.suppress(OSError):
-                _move(old, target)
+                move(old, target)
         if isinstance(error, OSError):
             raise not_written(target, error) from None
         raise
     finally:
         # Never remove the only copy of what was there.
         here.keep = os.path.lexists(old) and not os.path.lexists(target)
-
-
-def _move(source: Path, target: Path) -> None:
-    """Rename a directory, one that is read-only as well: it has to take another ``..``."""
-    mode = stat.S_IMODE(source.lstat().st_mode)
-    closed = source.is_dir() and not source.is_symlink() and mode & 0o300 != 0o300
-    if closed:
-        source.chmod(mode | 0o300)
-    source.rename(target)
-    if closed:
-        target.chmod(mode)
