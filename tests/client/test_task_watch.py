@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_firecrest.client.v1.tasks import Task
+from airflow_provider_firecrest.client.models import Task
 from airflow_provider_firecrest.client.waiting.task_watch import (
     RETRIED_FOR,
     UNKNOWN_FOR,

@@ -16,8 +16,8 @@ from airflow_provider_firecrest.client.errors import (
     UnavailableError,
 )
 from airflow_provider_firecrest.client.flow import Flow, Response
+from airflow_provider_firecrest.client.models import Task
 from airflow_provider_firecrest.client.v1 import V1, tasks
-from airflow_provider_firecrest.client.v1.tasks import Task
 
 from .recorded import ok
 from .recorded_v1 import Clock, api, call, load, names, play, polls, response, task

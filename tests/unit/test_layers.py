@@ -13,6 +13,7 @@ import airflow_provider_firecrest
 PACKAGE = Path(airflow_provider_firecrest.__file__).parent
 NAME = PACKAGE.name
 
+CLIENT = ("fileops", "transfers", "attempts", "v1", "waiting", "staging", "models")
 AIRFLOW_SIDE = ["hooks", "operators", "sensors", "triggers"]
 FORBIDDEN = {
     # Usable from plain Python. And a mistake that client and local share would be seen by no test.
@@ -22,6 +23,12 @@ FORBIDDEN = {
     "triggers": [f"{NAME}.local", f"{NAME}.operators", f"{NAME}.sensors"],
     "operators": [f"{NAME}.local", f"{NAME}.sensors"],
     "sensors": [f"{NAME}.local", f"{NAME}.operators"],
+    # Inside the client, the same: each place knows those that stand after it here, and none before it.
+    **{
+        f"client/{place}": [f"{NAME}.client.{above}" for above in CLIENT[:index]]
+        for index, place in enumerate(CLIENT)
+    },
+    "client/v2": [f"{NAME}.client.{place}" for place in ("v1", "fileops", "transfers", "attempts")],
 }
 
 

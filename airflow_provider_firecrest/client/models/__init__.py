@@ -9,6 +9,7 @@ from __future__ import annotations
 from .files import FileStat, RemoteFile
 from .jobs import Job, JobElement, JobMetadata, JobStep
 from .systems import FileSystem, Node, Partition, Reservation, ServiceHealth, System, UserInfo
+from .tasks import Task
 from .transfers import DownloadTicket, FormTicket, TransferJob, UploadTicket
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Reservation",
     "ServiceHealth",
     "System",
+    "Task",
     "TransferJob",
     "UploadTicket",
     "UserInfo",

@@ -20,9 +20,8 @@ from ..errors import (
     TransferFailedError,
     UnavailableError,
 )
-from ..models import FileStat, Job, TransferJob
+from ..models import FileStat, Job, Task, TransferJob
 from ..sync_client import FirecrestClient
-from ..v1.tasks import Task
 from .checksum_job import sha256_by_job
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")

@@ -1,46 +1,24 @@
 """FirecREST v1's tasks: nearly everything about jobs and transfers is asked for by one call and answered by
 another.
 
-Knows the statuses, which of them are final, and that a task can hang for ever: every wait here has a
-deadline of its own.
+Knows that a task can hang for ever: every wait here has a deadline of its own. What a status means stands in
+``models.tasks``.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from ..errors import AmbiguousError, FirecrestError, InvalidRequestError, ProtocolError, UnavailableError
 from ..flow import Flow, Kind, Request, Sleep
+from ..models.tasks import FINAL, Task
 from . import answers
 from .base import Base
 
 T = TypeVar("T")
-
-SUCCEEDED = frozenset({"200", "114", "117"})
-FAILED = frozenset({"118", "400"})
-FINAL = SUCCEEDED | FAILED
-"""115 is not among them: the server tries again at its next interval, and 114 or 400 follows."""
-
-MEANINGS = {
-    "100": "queued",
-    "101": "in progress",
-    "110": "waiting for an upload form from the object store",
-    "111": "the upload form is there; waiting for the file",
-    "112": "the file is in the object store",
-    "113": "copying the file to the system",
-    "114": "the file is on the system",
-    "115": "copying the file to the system failed; the server tries again",
-    "116": "copying the file to the object store",
-    "117": "the file is in the object store, ready for download",
-    "118": "copying the file to the object store failed",
-    "200": "done",
-    "302": "the download URL was invalidated",
-    "400": "failed",
-}
 
 TASK_TIMEOUT = 90.0
 """Seconds for a task that runs one command on the system; Slurm's own time-outs take up to twenty."""
@@ -50,55 +28,6 @@ _PAUSES = (0.2, 0.3, 0.5, 1.0)
 # Seconds between two attempts while Slurm is down.
 _FIRST_PAUSE = 2.0
 _LONGEST_PAUSE = 20.0
-
-
-@dataclass(frozen=True)
-class Task:
-    """One task.
-
-    :ivar status: FirecREST's number, as text.
-    :ivar data: what belongs to the status: text, dict or list. It can hold upload forms and URLs, which are
-        credentials, so it is left out of ``repr``.
-    """
-
-    task_id: str
-    status: str
-    data: Any = field(default=None, repr=False)
-    description: str | None = None
-    service: str | None = None
-    system: str | None = None
-
-    @property
-    def is_final(self) -> bool:
-        return self.status in FINAL
-
-    @property
-    def succeeded(self) -> bool:
-        return self.status in SUCCEEDED
-
-    @property
-    def meaning(self) -> str:
-        """What the status says, in words."""
-        return MEANINGS.get(self.status, self.description or "unknown status")
-
-    @property
-    def reason(self) -> str | None:
-        """The server's words about a failure, or None. Never the data as a whole: they can hold URLs."""
-        words = self.data
-        if isinstance(words, dict):
-            words = words.get("error") or words.get("msg")
-        return words.strip() if isinstance(words, str) and self.status in FAILED else None
-
-    @classmethod
-    def from_v1(cls, row: Mapping[str, Any]) -> Task:
-        return cls(
-            task_id=str(row.get("task_id") or row.get("hash_id") or ""),
-            status=str(row["status"]),
-            data=row.get("data"),
-            description=row.get("description"),
-            service=row.get("service"),
-            system=row.get("system"),
-        )
 
 
 class Tasks(Base):

@@ -12,8 +12,8 @@ from .. import paths
 from ..errors import AmbiguousError, InvalidRequestError, TransferFailedError
 from ..flow import Flow, Kind, Request
 from ..models import FormTicket, TransferJob
+from ..models.tasks import FINAL
 from .compute import Compute
-from .tasks import FINAL
 
 _TIME = re.compile(r"(\d+-)?\d{1,2}(:\d{2}){1,2}|\d+")
 

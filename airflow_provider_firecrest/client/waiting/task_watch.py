@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import ConfigurationError, NotFoundError, PermissionDeniedError, redact
 from ..flow import Flow
-from ..v1 import tasks
+from ..models import tasks
 from .answered_time import AnsweredTime
 
 UNKNOWN_FOR = 60.0
