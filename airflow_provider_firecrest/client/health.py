@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .errors import AuthenticationError, ConfigurationError, FirecrestError, ProtocolError
+from .errors import AuthenticationError, ConfigurationError, FirecrestError, NotFirecrestError, ProtocolError
 from .models import System
 from .sync_client import FirecrestClient
 
@@ -23,8 +23,8 @@ def check_connection(client: FirecrestClient) -> tuple[bool, str]:
     """
     try:
         systems = client.systems()
-    except ConfigurationError as error:
-        return False, str(error.message)
+    except (ConfigurationError, NotFirecrestError) as error:
+        return False, error.message
     except AuthenticationError as error:
         return False, f"Login failed: {_plain(error)}"
     except ProtocolError as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_firecrest.client import Settings, StaticToken, detect, pages, rate
+from airflow_provider_firecrest.client import FirecrestClient, Settings, StaticToken, detect, pages, rate
 from airflow_provider_firecrest.client.errors import (
     AmbiguousError,
     NotFirecrestError,
@@ -18,6 +18,7 @@ from airflow_provider_firecrest.client.errors import (
     UnavailableError,
 )
 from airflow_provider_firecrest.client.flow import Flow, Request, Response
+from airflow_provider_firecrest.client.health import check_connection
 
 from . import http_double
 from .http_double import Answer, HttpDouble, answer, serving
@@ -194,3 +195,12 @@ def test_a_page_of_errors_does_not_make_an_address_known() -> None:
 def test_the_words_of_a_page_are_those_that_one_reads() -> None:
     text = "<!-- no --><style>p {}</style ><title>A &amp; B</title>\n<p>c<br>d</p><script>let e"
     assert pages.plain_words(text) == "A & B c d"
+
+
+def test_the_test_of_a_connection_says_it_once(server: HttpDouble) -> None:
+    server.otherwise = LOGIN
+    with FirecrestClient(settings(server, "2")) as client:
+        well, said = check_connection(client)
+    assert not well
+    assert said.startswith(f"host: what answers at {server.url}/portal is a web page")
+    assert said.count("FirecREST v1") == 1
