@@ -23,8 +23,10 @@ def check_connection(client: FirecrestClient) -> tuple[bool, str]:
     """
     try:
         systems = client.systems()
-    except (ConfigurationError, NotFirecrestError) as error:
+    except ConfigurationError as error:
         return False, error.message
+    except NotFirecrestError as error:
+        return False, f"API failed: {error.message}"
     except AuthenticationError as error:
         return False, f"Login failed: {_plain(error)}"
     except ProtocolError as error:

@@ -202,5 +202,5 @@ def test_the_test_of_a_connection_says_it_once(server: HttpDouble) -> None:
     with FirecrestClient(settings(server, "2")) as client:
         well, said = check_connection(client)
     assert not well
-    assert said.startswith(f"host: what answers at {server.url}/portal is a web page")
+    assert said.startswith(f"API failed: host: what answers at {server.url}/portal is a web page")
     assert said.count("FirecREST v1") == 1
