@@ -142,7 +142,11 @@ class AsyncFirecrestClient(Driver, Calls):
             **retry.policy(request, budget=self.settings.retry_budget), sleep=asyncio.sleep
         ):
             with attempt:
-                return await self._sent(request)
+                try:
+                    return await self._sent(request)
+                except FirecrestError as error:
+                    error.repeated = attempt.retry_state.attempt_number > 1
+                    raise
         raise AssertionError("tenacity ends by a result or an exception")
 
     async def _sent(self, request: Request) -> Response:

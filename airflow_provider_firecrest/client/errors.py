@@ -70,6 +70,7 @@ class FirecrestError(Exception):
     :ivar status: HTTP status, or None when there was no answer.
     :ivar server_message: the server's own words, redacted, or None.
     :ivar retry: whether the same call may be repeated.
+    :ivar repeated: the request had been sent before, and what came of that is not known.
     """
 
     default_retry = Retry.NO
@@ -92,6 +93,7 @@ class FirecrestError(Exception):
         self.server_message = redact(server_message)[:_MAX_WORDS] if server_message else None
         self.retry = retry or self.default_retry
         self.retry_after = retry_after
+        self.repeated = False
         super().__init__(self.message)
 
     def __str__(self) -> str:

@@ -130,7 +130,11 @@ class FirecrestClient(Driver, Calls):
         """
         for attempt in Retrying(**retry.policy(request, budget=self.settings.retry_budget), sleep=time.sleep):
             with attempt:
-                return self._sent(request)
+                try:
+                    return self._sent(request)
+                except FirecrestError as error:
+                    error.repeated = attempt.retry_state.attempt_number > 1
+                    raise
         raise AssertionError("tenacity ends by a result or an exception")
 
     def _sent(self, request: Request) -> Response:

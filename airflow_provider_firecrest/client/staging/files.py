@@ -16,7 +16,7 @@ from ..errors import FirecrestError, IntegrityError, QuotaError, TransferFailedE
 from .options import MIB, TransferCancelledError
 
 NAME_MAX = 255  # bytes, on every Linux file system in use
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def sha256_of(path: Path, *, chunk: int = MIB, cancelled: threading.Event | None = None) -> str:

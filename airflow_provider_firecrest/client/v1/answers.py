@@ -67,7 +67,7 @@ _QUOTA = re.compile(
     r"\bQOS(?:Max|Grp|Min)\w*|\bAssoc(?:Max|Grp)\w*|MaxSubmitJob|accounting/QOS policy",
     re.IGNORECASE,
 )
-_FULL = re.compile(r"Disk quota exceeded|No space left on device", re.IGNORECASE)
+_FULL = re.compile(r"Disk quota exceeded|No space left on device|File too large", re.IGNORECASE)
 _DENIED = re.compile(r"permission denied|not permitted|does not have permission", re.IGNORECASE)
 _SSH = re.compile(r"Authentication failed|timed out|Connection reset|transport shut down|SSH", re.IGNORECASE)
 

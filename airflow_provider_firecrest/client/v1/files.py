@@ -10,6 +10,7 @@ from .. import paths
 from ..errors import InvalidRequestError, NotFoundError, TooLargeError
 from ..flow import Flow, Kind, Request, Response, Upload
 from ..models import FileStat, RemoteFile
+from ..repeats import made, removed
 from .status import FORM_OVERHEAD, Status
 
 _SUFFIXES = {"gzip": (".tar.gz", ".tgz"), "bzip2": (".tar.bz2",), "xz": (".tar.xz",), "none": (".tar",)}
@@ -249,12 +250,15 @@ class Files(Status):
         :param parents: make missing parents too, and accept that it exists.
         :param system: machine name; default: the connection's.
         :raises ConflictError: something of that name is there.
+        :raises AmbiguousError: the answer was lost, and it does not show whether it is made.
         :endpoint: POST /utilities/mkdir
         """
         form = {"targetPath": self._path(path), "p": "true" if parents else None}
-        yield self._send(
-            "POST", "/utilities/mkdir", system, Kind.IDEMPOTENT if parents else Kind.CREATE, form
-        )
+        kind = Kind.IDEMPOTENT if parents else Kind.CREATE
+        return (yield from made(self, self._make(path, form, kind, system), path, system))
+
+    def _make(self, path: str, form: dict[str, Any], kind: Kind, system: str | None) -> Flow[RemoteFile]:
+        yield self._send("POST", "/utilities/mkdir", system, kind, form)
         return RemoteFile(path, "d")
 
     def rm(self, path: str, *, system: str | None = None) -> Flow[None]:
@@ -266,7 +270,8 @@ class Files(Status):
         :raises CommandTimeoutError: more than five seconds' work; `transfer_rm` does it as a job.
         :endpoint: DELETE /utilities/rm
         """
-        yield self._send("DELETE", "/utilities/rm", system, Kind.IDEMPOTENT, {"targetPath": self._path(path)})
+        form = {"targetPath": self._path(path)}
+        yield from removed(self._send("DELETE", "/utilities/rm", system, Kind.IDEMPOTENT, form))
 
     def chmod(self, path: str, mode: str, *, system: str | None = None) -> Flow[RemoteFile]:
         """Change the mode of a path.

@@ -45,7 +45,7 @@ _SLURM_OUTAGE = re.compile(
 )
 _QUOTA = re.compile(
     r"\bQOS(?:Max|Grp|Min)\w*|\bAssoc(?:Max|Grp)\w*|MaxSubmitJob|accounting/QOS policy"
-    r"|Disk quota exceeded|No space left on device",
+    r"|Disk quota exceeded|No space left on device|File too large",
     re.IGNORECASE,
 )
 _DENIED = re.compile(r"permission denied|operation not permitted|Access/permission denied", re.IGNORECASE)

@@ -14,6 +14,7 @@ from .. import paths
 from ..errors import CommandTimeoutError, InvalidRequestError, NotFoundError, PermissionDeniedError
 from ..flow import Flow, Kind, Request, Response, Upload
 from ..models import FileStat, RemoteFile
+from ..repeats import made, removed
 from .base import output
 from .status import Status
 
@@ -260,29 +261,32 @@ class Files(Status):
         :param path: absolute path.
         :param parents: make missing parents too, and accept that it exists.
         :param system: system name; default: the connection's.
-        :raises ConflictError: something of that name is there. After a repeated request that can be our own.
+        :raises ConflictError: something of that name is there.
+        :raises AmbiguousError: the answer was lost, and it does not show whether it is made.
         :endpoint: POST /filesystem/{system}/ops/mkdir
         """
         body = {"path": paths.check(path, paths.OPS), "parent": parents}
         kind = Kind.IDEMPOTENT if parents else Kind.CREATE
-        return (yield from self._change("POST", "mkdir", body, kind, system))
+        return (yield from made(self, self._change("POST", "mkdir", body, kind, system), path, system))
 
     def rm(self, path: str, *, system: str | None = None) -> Flow[None]:
         """Remove a file or a whole directory.
 
         :param path: absolute path.
         :param system: system name; default: the connection's.
-        :raises NotFoundError: it is not there. After a repeated request that can be our own doing.
+        :raises NotFoundError: it is not there.
         :raises CommandTimeoutError: more than five seconds' work; `transfer_rm` does it as a job.
         :endpoint: DELETE /filesystem/{system}/ops/rm (rm -r)
         """
         path = paths.check(path, paths.OPS)
-        yield Request(
-            "DELETE",
-            self._ops("rm", system),
-            Kind.IDEMPOTENT,
-            params={"path": path},
-            repeat_command_timeout=False,
+        yield from removed(
+            Request(
+                "DELETE",
+                self._ops("rm", system),
+                Kind.IDEMPOTENT,
+                params={"path": path},
+                repeat_command_timeout=False,
+            )
         )
 
     def chmod(self, path: str, mode: str, *, system: str | None = None) -> Flow[RemoteFile]:
