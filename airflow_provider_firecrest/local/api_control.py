@@ -30,9 +30,12 @@ def control_router() -> APIRouter:
     return router
 
 
-def get_jobs(request: Request) -> list[dict[str, Any]]:
-    """The scheduler's own job list: one entry for each job or array element that ever was."""
-    return state_of(request).scheduler.job_list()
+def get_jobs(request: Request, mentioning: str = "") -> list[dict[str, Any]]:
+    """The scheduler's own job list: one entry for each job or array element that ever was.
+
+    With ``mentioning`` only those in whose script that text is.
+    """
+    return state_of(request).scheduler.job_list(mentioning)
 
 
 async def get_objects(request: Request) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlencode
 
 from airflow_provider_firecrest.local.config import LocalConfig
 
@@ -136,9 +137,12 @@ class LocalFirecrest:
                 raise LocalFirecrestError(f"{method} /control/{path}: {error.read().decode()}") from None
         return json.loads(text) if text else None
 
-    def jobs(self) -> list[dict[str, Any]]:
-        """The scheduler's own job list: an oracle that no API answer went through."""
-        return list(self.control("GET", "jobs"))
+    def jobs(self, mentioning: str = "") -> list[dict[str, Any]]:
+        """The scheduler's own job list: an oracle that no API answer went through.
+
+        With ``mentioning`` only the jobs in whose script that text is.
+        """
+        return list(self.control("GET", f"jobs?{urlencode({'mentioning': mentioning})}"))
 
     def objects(self) -> dict[str, Any]:
         """Content of the object store: ``objects`` with digests, and open ``uploads``."""

@@ -167,7 +167,10 @@ async def _copy_in(v1: V1, upload: Upload, stored: StoredObject) -> bool:
         return False
     if faults.take(("ingress_says_success_without_file",), "POST", f"/v1{_UPLOADS}") is not None:
         return True
-    return await asyncio.to_thread(_write, Path(upload.target), stored)
+    copied = await asyncio.to_thread(_write, Path(upload.target), stored)
+    # The server goes on trying, for as long as the form lives; meanwhile somebody makes room.
+    disk.ROOM.set(None)
+    return copied
 
 
 def _write(target: Path, stored: StoredObject) -> bool:
