@@ -19,7 +19,7 @@ from tests.faults.judge import Findings
 from tests.faults.miniature import Lane
 from tests.faults.scenarios import Scenario
 
-COLUMNS = ("runs", "duplicates", "lost", "wrong_bytes", "orphans", "leaks")
+COLUMNS = ("runs", "trouble", "duplicates", "lost", "wrong_bytes", "orphans", "leaks")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
                 for scenario in _wanted(generation, options.only):
                     row = f"v{generation} {scenario.name}"
                     found = _run(Path(folder, row), scenario, generation, lane, options)
+                    if scenario.faults and not found.trouble:
+                        found.add("lost", "no fault took place, so that this says nothing")
                     _print_row(row, [getattr(found, column) for column in COLUMNS])
                     _add(total, found, row)
     _print_row("all", [getattr(total, column) for column in COLUMNS])

@@ -16,12 +16,13 @@ from typing import Any, Self
 
 from airflow_provider_firecrest.local import LocalFirecrest
 from tests.faults.campaign import SERVER, Site, run_campaign
+from tests.faults.fileops import FILEOP_SCENARIOS, FileopScenario, run_fileop_campaign
 from tests.faults.judge import Findings
 from tests.faults.miniature import Lane
 from tests.faults.scenarios import JOB_SCENARIOS, Scenario
 from tests.faults.transfers import TRANSFER_SCENARIOS, TransferScenario, run_transfer_campaign
 
-SCENARIOS: tuple[Scenario, ...] = (*JOB_SCENARIOS, *TRANSFER_SCENARIOS)
+SCENARIOS: tuple[Scenario, ...] = (*JOB_SCENARIOS, *TRANSFER_SCENARIOS, *FILEOP_SCENARIOS)
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 # What would show duplicates if nothing prevented them.
@@ -50,6 +51,8 @@ class Case:
         site, scenario = Site(server, self.generation, folder), self.scenario
         if isinstance(scenario, TransferScenario):
             return run_transfer_campaign(site, scenario, runs=self.runs, lane=lane, seed=self.seed)
+        if isinstance(scenario, FileopScenario):
+            return run_fileop_campaign(site, scenario, runs=self.runs, lane=lane, seed=self.seed)
         arguments = UNGUARDED if self.unguarded else {}
         return run_campaign(site, scenario, runs=self.runs, lane=lane, seed=self.seed, arguments=arguments)
 

@@ -16,6 +16,7 @@ from airflow_provider_firecrest.local import LocalFirecrest
 from tests.faults.judge import (
     ENDED,
     Findings,
+    count_deaths,
     judge_claims,
     judge_history,
     judge_job,
@@ -31,6 +32,7 @@ SERVER: dict[str, Any] = {
     "v1_polling_interval": 0.2,
     "max_part_size": 2 << 20,
 }
+FERNET_KEY = "cFJrYzQ0bVBqbXhYZ2JrS2dqQ2FmZz09Y2ZqZ2JrS2c="
 SUBMIT_JOB = "jobs.FirecrestSubmitJobOperator"
 ARRAY = (0, 1)
 _QUIET_WITHIN = 20.0
@@ -39,6 +41,7 @@ _QUIET_WITHIN = 20.0
 # pauses after a 429 that does not say how long.
 TUNING: dict[str, Any] = {
     "operators._attempts.SHOWS_WITHIN": 2.0,
+    "client.fileops.once.ADOPT_WITHIN": 4.0,
     "operators._quota.FIRST_PAUSE": 0.5,
     "client.retry.DEFAULT_DELAY": 0.3,
 }
@@ -65,7 +68,7 @@ class Site:
         if self.generation == 1:
             connection["host"] = self.server.base_url_v1
         # A budget as of a site that answers at once: retries of one call end after some seconds.
-        connection["extra"]["retry_budget"] = 3
+        connection["extra"] |= {"retry_budget": 3, "max_requests_per_second": 1000}
         return {"AIRFLOW_CONN_FIRECREST_DEFAULT": json.dumps(connection)}
 
 
@@ -84,7 +87,7 @@ def run_campaign(
     """
     findings = Findings(runs=runs)
     all_runs = [_Run(site, scenario, seed, index, arguments or {}) for index in range(runs)]
-    do_all(site, scenario, all_runs, lane=lane, seed=seed)
+    findings.trouble = do_all(site, scenario, all_runs, lane=lane, seed=seed)
     jobs = settled_jobs(site.server)
     for each in all_runs:
         each.judge(findings, jobs, fenced=(arguments or {}).get("fence", True))
@@ -97,8 +100,11 @@ class Run(Protocol):
     def live(self, lane: Lane) -> None: ...
 
 
-def do_all(site: Site, scenario: Scenario, runs: Sequence[Run], *, lane: Lane, seed: int) -> None:
-    """Do all runs under the scenario's faults, as many at a time as the lane takes."""
+def do_all(site: Site, scenario: Scenario, runs: Sequence[Run], *, lane: Lane, seed: int) -> int:
+    """Do all runs under the scenario's faults, as many at a time as the lane takes.
+
+    :returns: how many requests met a fault.
+    """
     work: queue.SimpleQueue[Run] = queue.SimpleQueue()
     for each in runs:
         work.put(each)
@@ -107,6 +113,7 @@ def do_all(site: Site, scenario: Scenario, runs: Sequence[Run], *, lane: Lane, s
         with ThreadPoolExecutor(lane.abreast) as threads:
             for served in [threads.submit(_serve, lane, work) for _ in range(lane.abreast)]:
                 served.result()
+        return sum(fault["used"] for fault in site.server.faults())
     finally:
         site.server.clear_faults()
 
@@ -187,5 +194,6 @@ class _Run:
         )
         if fenced:
             judge_claims(findings, name=self.name, folder=self.directory, effects=self.effects)
+        count_deaths(findings, self.task.history)
         judge_secrets(findings, [path for path in self.task.folder.iterdir() if path.is_file()], self.secrets)
         judge_history(findings, self.name, self.task.history, self.secrets)

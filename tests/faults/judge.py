@@ -27,9 +27,14 @@ _SECRET = re.compile(
 
 @dataclass
 class Findings:
-    """Counts of what must never be, and a line on each."""
+    """Counts of what must never be, and a line on each.
+
+    :ivar trouble: faults of the server that took place, and workers and triggerers that died: without any,
+        a campaign says nothing.
+    """
 
     runs: int = 0
+    trouble: int = 0
     duplicates: int = 0
     lost: int = 0
     wrong_bytes: int = 0
@@ -44,6 +49,11 @@ class Findings:
     def add(self, kind: str, note: str, count: int = 1) -> None:
         setattr(self, kind, getattr(self, kind) + count)
         self.notes.append(f"{kind}: {note}")
+
+
+def count_deaths(findings: Findings, history: Iterable[dict[str, Any]]) -> None:
+    """Count the steps of a task that died."""
+    findings.trouble += sum(step["state"] == "crashed" for step in history)
 
 
 def judge_job(
@@ -95,18 +105,75 @@ def judge_claims(findings: Findings, *, name: str, folder: Path, effects: Path) 
 
 
 def judge_file(
-    findings: Findings, *, name: str, outcome: dict[str, Any], target: Path, content: bytes
+    findings: Findings,
+    *,
+    name: str,
+    outcome: dict[str, Any],
+    target: Path,
+    content: bytes,
+    refusal: str = "",
 ) -> None:
-    """A file under its final name must be the right one, whatever the task says; and be there on success."""
+    """A file under its final name must be the right one, whatever the task says; and be there on success.
+
+    :param refusal: as for :func:`judge_outcome`.
+    """
     if target.exists() and digest(target.read_bytes()) != digest(content):
         findings.add("wrong_bytes", f"{name}: {target.stat().st_size} bytes instead of {len(content)}")
-    if outcome["state"] != "success":
-        findings.add("lost", f"{name}: the task ended with {outcome}")
-    elif not target.exists():
+    if judge_outcome(findings, name=name, outcome=outcome, refusal=refusal) and not target.exists():
         findings.add("lost", f"{name}: success without a file")
     litter = [path.name for path in target.parent.iterdir() if path != target and "claims" not in path.name]
     if litter:
         findings.add("orphans", f"{name}: left beside the target: {litter}", len(litter))
+
+
+def judge_outcome(findings: Findings, *, name: str, outcome: dict[str, Any], refusal: str = "") -> bool:
+    """A task must succeed, or where that cannot be, say why; return whether it succeeded.
+
+    :param refusal: regular expression of what an error says that is as good as can be; "" for none.
+    """
+    if outcome["state"] == "success":
+        return True
+    clear = refusal and outcome["state"] == "failed" and re.search(refusal, outcome["error"], re.IGNORECASE)
+    if not clear:
+        findings.add("lost", f"{name}: the task ended with {outcome}")
+    return False
+
+
+def judge_tree(
+    findings: Findings, *, name: str, found: dict[str, str], allowed: Sequence[dict[str, str]]
+) -> None:
+    """A directory must hold what it is to hold, nothing else, and nothing wrong.
+
+    :param found: digests by name.
+    :param allowed: what it may hold.
+    """
+    if found in allowed:
+        return
+    wanted = allowed[0]
+    wrong = sorted(each for each in wanted if each in found and found[each] != wanted[each])
+    missing, more = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    for kind, names, what in (
+        ("wrong_bytes", wrong, "differ"),
+        ("lost", missing, "are missing"),
+        ("orphans", more, "are too much"),
+    ):
+        if names:
+            findings.add(kind, f"{name}: {', '.join(names)} {what}", len(names))
+
+
+def judge_jobs_of_operation(findings: Findings, *, name: str, jobs: Iterable[dict[str, Any]]) -> None:
+    """Of an operation that is done once, one job at most may have come to its end; none may be left running.
+
+    :param jobs: those whose scripts name the operation's files.
+    """
+    ran = []
+    for job in jobs:
+        if job["state"] == "COMPLETED":
+            ran.append(job["id"])
+        elif job["state"] not in ENDED or job["processes_left"]:
+            findings.add("orphans", f"{name}: job {job['id']} is {job['state']}")
+    if len(ran) > 1:
+        findings.add("duplicates", f"{name}: jobs {', '.join(ran)} did it", len(ran) - 1)
 
 
 def judge_transfer_jobs(findings: Findings, jobs: Iterable[dict[str, Any]]) -> None:

@@ -19,8 +19,8 @@ CLOCKS = {
     "jumps": (0.0, TWO_HOURS, -TWO_HOURS),
 }
 
-_HTML = {"headers": {"content-type": "text/html"}, "body": "<html><body><h1>Bad Gateway</h1></body></html>"}
-_JSON = {"body": {"errorType": "error", "message": "Command execution timeout.", "data": None}}
+HTML = {"headers": {"content-type": "text/html"}, "body": "<html><body><h1>Bad Gateway</h1></body></html>"}
+JSON = {"body": {"errorType": "error", "message": "Command execution timeout.", "data": None}}
 
 # Where a job is submitted: v2, v1.
 SUBMIT = r"^/v2/compute/[^/]+/jobs$|^/v1/compute/jobs/(upload|path)$"
@@ -104,9 +104,9 @@ def polls(action: str, **details: Any) -> dict[str, Any]:
 
 JOB_SCENARIOS = (
     Scenario("answers lost after the submit", (submits("lose_answer"),), _modes),
-    Scenario("408 after the submit", (submits("status_after_acting", status=408, **_JSON),), _modes),
-    Scenario("502 page after the submit", (submits("status_after_acting", status=502, **_HTML),), _modes),
-    Scenario("500 after the submit", (submits("status_after_acting", status=500, **_JSON),), _modes),
+    Scenario("408 after the submit", (submits("status_after_acting", status=408, **JSON),), _modes),
+    Scenario("502 page after the submit", (submits("status_after_acting", status=502, **HTML),), _modes),
+    Scenario("500 after the submit", (submits("status_after_acting", status=500, **JSON),), _modes),
     Scenario("submits that never arrive", (submits("drop"),), _modes),
     Scenario("503 and 429 before the submit", (submits("status"), submits("status", status=429)), _modes),
     Scenario("worker killed at a boundary", (), _one_boundary),
@@ -119,7 +119,7 @@ JOB_SCENARIOS = (
         # Together three in ten.
         (
             polls("status", probability=0.1),
-            polls("status", probability=0.1, status=408, **_JSON),
+            polls("status", probability=0.1, status=408, **JSON),
             polls("lose_answer", probability=0.1),
         ),
         _one_boundary,

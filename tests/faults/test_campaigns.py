@@ -11,6 +11,7 @@ import pytest
 
 from tests.faults.abreast import Campaigns, Case
 from tests.faults.campaign import TUNING
+from tests.faults.fileops import FILEOP_SCENARIOS
 from tests.faults.miniature import Lane
 from tests.faults.scenarios import JOB_SCENARIOS
 from tests.faults.transfers import TRANSFER_SCENARIOS
@@ -70,8 +71,28 @@ def test_tasks_of_v1_that_lie_lead_to_no_second_job(case: Case, campaigns: Campa
     assert_nothing_went_wrong(campaigns, case)
 
 
-@cases(*(Case(scenario.name, 2, 3, SEED) for scenario in TRANSFER_SCENARIOS))
+@cases(
+    # What needs a server of its own is left to `make faults`.
+    *(Case(scenario.name, 2, 2, SEED) for scenario in TRANSFER_SCENARIOS if not scenario.server),
+    *(
+        Case(f"transfers: {name}", 1, 2, SEED)
+        for name in ("worker killed", "objects that change while they are fetched", "no room on the system")
+    ),
+)
 def test_files_arrive_as_they_are_or_not_at_all(case: Case, campaigns: Campaigns) -> None:
+    assert_nothing_went_wrong(campaigns, case)
+
+
+@cases(
+    *(
+        Case(scenario.name, generation, 4, SEED)
+        for scenario in FILEOP_SCENARIOS
+        for generation in ([scenario.only] if scenario.only else [1, 2])
+    )
+)
+def test_an_operation_on_the_systems_files_happens_once_and_wholly_or_says_why_not(
+    case: Case, campaigns: Campaigns
+) -> None:
     assert_nothing_went_wrong(campaigns, case)
 
 

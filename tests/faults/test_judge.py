@@ -13,7 +13,10 @@ from tests.faults.judge import (
     judge_file,
     judge_history,
     judge_job,
+    judge_jobs_of_operation,
+    judge_outcome,
     judge_transfer_jobs,
+    judge_tree,
     secrets_in,
 )
 
@@ -120,3 +123,54 @@ def test_secrets_are_found_plain_and_url_encoded(text: str) -> None:
 
 def test_what_is_no_secret_is_not_taken_for_one() -> None:
     assert secrets_in(b"X-Amz-Signature=*** eyJ nothing here, Bearer ***", ["top secret/value"]) == []
+
+
+def failed(error: str) -> dict[str, Any]:
+    return {"state": "failed", "for_good": True, "error": error}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "refusal", "lost", "done"),
+    [
+        ({"state": "success", "result": None}, "", 0, True),
+        (failed("no space left"), "", 1, False),
+        (failed("There is no space left for it."), "no SPACE left", 0, False),
+        (failed("who knows"), "no space left", 1, False),
+        ({"state": "crashed", "status": -9}, "", 1, False),
+    ],
+)
+def test_a_task_that_does_not_succeed_is_lost_unless_it_says_why(
+    outcome: dict[str, Any], refusal: str, lost: int, done: bool
+) -> None:
+    findings = Findings()
+    assert judge_outcome(findings, name="t", outcome=outcome, refusal=refusal) is done
+    assert findings.lost == lost
+
+
+@pytest.mark.parametrize(
+    ("found", "counts"),
+    [
+        ({"a": "1", "b": "2"}, (0, 0, 0)),
+        ({"a": "1"}, (0, 0, 0)),
+        ({"a": "1", "b": "3"}, (1, 0, 0)),
+        ({"b": "2"}, (0, 1, 0)),
+        ({"a": "1", "b": "2", "b/copy": "2", ".part": "4"}, (0, 0, 2)),
+    ],
+    ids=["as it must be", "as it may be", "wrong", "missing", "too much"],
+)
+def test_a_tree_that_is_not_one_of_those_allowed_is_told_name_by_name(
+    found: dict[str, str], counts: tuple[int, int, int]
+) -> None:
+    findings = Findings()
+    judge_tree(findings, name="t", found=found, allowed=[{"a": "1", "b": "2"}, {"a": "1"}])
+    assert (findings.wrong_bytes, findings.lost, findings.orphans) == counts
+
+
+def test_a_second_job_that_came_to_its_end_is_a_duplicate_and_one_that_runs_an_orphan() -> None:
+    states = ("COMPLETED", "CANCELLED", "COMPLETED", "RUNNING")
+    jobs = [
+        {"id": str(number), "state": state, "processes_left": False} for number, state in enumerate(states)
+    ]
+    findings = Findings()
+    judge_jobs_of_operation(findings, name="t", jobs=jobs)
+    assert (findings.duplicates, findings.orphans) == (1, 1)

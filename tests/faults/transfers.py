@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.faults.campaign import Site, do_all, settled_jobs
-from tests.faults.judge import Findings, judge_file, judge_history, judge_secrets, judge_transfer_jobs
+from tests.faults.campaign import FERNET_KEY, Site, do_all, settled_jobs
+from tests.faults.judge import (
+    Findings,
+    count_deaths,
+    judge_file,
+    judge_history,
+    judge_secrets,
+    judge_transfer_jobs,
+)
 from tests.faults.miniature import Lane, Task
-from tests.faults.scenarios import CHANCE, Scenario
+from tests.faults.scenarios import CHANCE, CLOCKS, Scenario
 
 # Above the limit of the direct calls (5 MiB), so that the object storage carries it; direct; empty.
 SIZES = (5 * 1024 * 1024 + 1, 5 * 1024 * 1024 + 1, 5 * 1024 * 1024 + 1, 4321, 0)
@@ -29,7 +36,13 @@ POINTS = (
 
 _ERROR = """<?xml version="1.0" encoding="UTF-8"?>
 <Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>"""
+_EXPIRED = """<?xml version="1.0" encoding="UTF-8"?>
+<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"""
 _BEGIN = r"/transfer/(upload|download)$|/storage/xfer-external/(upload|download)$"
+_UPLOADS = r"/(transfer|ops|xfer-external|utilities)/upload$"
+NO_SPACE = "no space left|file too large|failed"
+# S3's own digest of other bytes.
+_OTHER = {"ETag": '"0123456789abcdef0123456789abcdef"'}
 
 
 @dataclass(frozen=True)
@@ -40,12 +53,28 @@ class TransferPlan:
     size: int
     crashes: tuple[str, ...] = ()
     deferrable: bool = True
+    room: tuple[int | None, ...] = ()
+    clock: tuple[float, ...] = ()
 
 
 def _any(chance: random.Random, **more: Any) -> TransferPlan:
     return TransferPlan(
-        upload=chance.random() < 0.5, size=chance.choice(SIZES), deferrable=chance.random() < 0.7, **more
+        **{
+            "upload": chance.random() < 0.5,
+            "size": chance.choice(SIZES),
+            "deferrable": chance.random() < 0.7,
+            **more,
+        }
     )
+
+
+def _little_room(chance: random.Random) -> TransferPlan:
+    """A try on a disk that is too full, then one on a disk that somebody has cleared."""
+    return _any(chance, upload=False, room=(2 << 20, None))
+
+
+def _by_clock(clock: tuple[float, ...]) -> Callable[[random.Random], TransferPlan]:
+    return lambda chance: _any(chance, crashes=(chance.choice(("", *POINTS)),), clock=clock)
 
 
 def _killed(chance: random.Random) -> TransferPlan:
@@ -87,6 +116,44 @@ TRANSFER_SCENARIOS = (
     TransferScenario(
         "transfers: success without a file", (begins("ingress_says_success_without_file"),), only=2
     ),
+    TransferScenario(
+        "transfers: parts acknowledged with another digest",
+        (storage("status", "PUT", status=200, headers=_OTHER, probability=0.15),),
+        only=2,
+    ),
+    TransferScenario(
+        "transfers: objects that change while they are fetched",
+        (
+            storage("object_changes", "GET", probability=0.1),
+            storage("object_shrinks", "GET", probability=0.1),
+        ),
+    ),
+    TransferScenario(
+        "transfers: addresses refused as ended",
+        tuple(
+            # The server's own jobs do not try twice.
+            storage("status", method, probability=0.05, status=403, body=_EXPIRED)
+            for method in ("PUT", "POST", "GET")
+        ),
+    ),
+    # What is late comes after the end of its address; on a busy machine everything is late.
+    TransferScenario(
+        "transfers: addresses that end on the way",
+        tuple(storage("delay", method, probability=0.1, delay_s=4.0) for method in ("PUT", "POST", "GET")),
+        server={"url_ttl": 3},
+        refusal="presigned URL has expired",
+    ),
+    TransferScenario("transfers: no room on our disk", (), _little_room, refusal=NO_SPACE),
+    TransferScenario(
+        "transfers: no room on the system",
+        ({"action": "disk_full", "path_regex": _UPLOADS, "probability": 0.5, "body": 2048},),
+        lambda chance: _any(chance, upload=True),
+        refusal=NO_SPACE,
+    ),
+    *(
+        TransferScenario(f"transfers: our clock {name}, worker killed", (), _by_clock(clock))
+        for name, clock in CLOCKS.items()
+    ),
 )
 
 
@@ -96,7 +163,7 @@ def run_transfer_campaign(
     """Run ``runs`` uploads and downloads under a scenario; count what went wrong."""
     findings = Findings(runs=runs)
     all_runs = [_Transfer(site, scenario, seed, index) for index in range(runs)]
-    do_all(site, scenario, all_runs, lane=lane, seed=seed)
+    findings.trouble = do_all(site, scenario, all_runs, lane=lane, seed=seed)
     judge_transfer_jobs(findings, settled_jobs(site.server))
     for each in all_runs:
         each.judge(findings)
@@ -112,6 +179,7 @@ class _Transfer:
         self.name = f"f{seed}g{site.generation}-" + "".join(chance.choices("abcdefghij", k=8)) + f"-{index}"
         self.content = chance.randbytes(self.plan.size)
         self.outcome: dict[str, Any] = {"state": "never run"}
+        self.refusal = scenario.refusal
         self.secrets = [site.server.client_secret]
         there = site.server.scratch / "faults" / self.name
         here = site.folder / "files" / self.name
@@ -127,8 +195,10 @@ class _Transfer:
             },
             site.folder / "tasks" / self.name,
             # A key, so that downloads can be deferred too.
-            {**site.env, "AIRFLOW__CORE__FERNET_KEY": "cFJrYzQ0bVBqbXhYZ2JrS2dqQ2FmZz09Y2ZqZ2JrS2c="},
+            {**site.env, "AIRFLOW__CORE__FERNET_KEY": FERNET_KEY},
             crashes=self.plan.crashes,
+            room=self.plan.room,
+            clock=self.plan.clock,
         )
 
     def _ways(self, here: Path, there: Path) -> tuple[str, Path, Path]:
@@ -148,7 +218,15 @@ class _Transfer:
         self.outcome = self.task.live(lane)
 
     def judge(self, findings: Findings) -> None:
-        judge_file(findings, name=self.name, outcome=self.outcome, target=self.target, content=self.content)
+        judge_file(
+            findings,
+            name=self.name,
+            outcome=self.outcome,
+            target=self.target,
+            content=self.content,
+            refusal=self.refusal,
+        )
+        count_deaths(findings, self.task.history)
         logs = [path for path in self.task.folder.iterdir() if path.is_file()]
         judge_secrets(findings, logs, self.secrets)
         judge_history(findings, self.name, self.task.history, self.secrets)
