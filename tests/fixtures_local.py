@@ -59,8 +59,12 @@ class FirecrestForTest:
 
     @property
     def conn_json(self) -> str:
-        """The Airflow connection. It does not name the generation: the client has to find out."""
+        """The Airflow connection. It does not name the generation: the client has to find out.
+
+        Its pace is not that of a real site, which all tests of a process would have to keep together.
+        """
         connection = json.loads(self.server.conn_json)
+        connection["extra"]["max_requests_per_second"] = 1000
         if self.generation == 1:
             connection["host"] = self.server.base_url_v1
         return json.dumps(connection)

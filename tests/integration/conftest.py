@@ -128,6 +128,23 @@ def connection(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv(name, value)
 
 
+# Pauses for sites that take seconds where the local server takes milliseconds. What a test says of waiting
+# holds for any of them.
+QUICK: dict[str, Any] = {
+    "client.retry._MAX_BACKOFF": 0.2,
+    "client.v1.tasks._PAUSES": (0.05, 0.1, 0.2, 0.5),
+    "client.waiting.patience._FIRST_PAUSE": 0.3,
+    "triggers.poller._GATHER": 0.05,
+}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has to be patient with the local server."""
+    for name, value in QUICK.items():
+        monkeypatch.setattr(f"airflow_provider_firecrest.{name}", value)
+
+
 def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
     """Wait for something true, and return it."""
     deadline = time.monotonic() + seconds
