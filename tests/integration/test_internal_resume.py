@@ -212,7 +212,7 @@ class TestARetry:
         ours = firecrest.generation == 1 or kind == "rsync"
         assert ("-af" in work.jobs()[0]["name"]) is ours
 
-    @BOTH
+    @V2
     def test_of_one_whose_job_failed_meanwhile_begins_anew(
         self, firecrest: FirecrestForTest, tmp_path: Path, lane: Lane, queue: Queue
     ) -> None:
@@ -240,7 +240,7 @@ class TestARetry:
 
         assert work.states() == ["COMPLETED"]
 
-    @BOTH
+    @V2
     def test_fails_and_submits_nothing_as_long_as_nobody_can_say_whether_there_is_a_job(
         self, firecrest: FirecrestForTest, tmp_path: Path, lane: Lane
     ) -> None:
@@ -375,8 +375,12 @@ class TestWithoutAStore:
 
 
 class TestAClear:
-    @BOTH
-    @pytest.mark.parametrize("store", [True, False], ids=["with a store", "without a store"])
+    @pytest.mark.parametrize(
+        ("firecrest", "store"),
+        [(1, False), (2, True)],
+        indirect=["firecrest"],
+        ids=["v1 without a store", "v2 with a store"],
+    )
     def test_ends_the_old_job_and_starts_a_new_one(
         self, firecrest: FirecrestForTest, tmp_path: Path, lane: Lane, queue: Queue, store: bool
     ) -> None:
@@ -401,7 +405,7 @@ class TestAClear:
 
         assert work.states() == ["CANCELLED", "PENDING"]
 
-    @BOTH
+    @V2
     def test_after_the_old_job_has_succeeded_does_it_again(
         self, firecrest: FirecrestForTest, tmp_path: Path, lane: Lane
     ) -> None:
