@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
+import subprocess
+import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,6 +131,45 @@ def connection(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     server: FirecrestForTest = request.getfixturevalue("firecrest")
     for name, value in server.connection_env.items():
         monkeypatch.setenv(name, value)
+
+
+class AirflowCommand:
+    """The ``airflow`` command with a home of its own, whose database is made already.
+
+    :param database: an empty one, made once: that takes ten seconds.
+    """
+
+    def __init__(self, home: Path, database: Path, env: Mapping[str, str]) -> None:
+        home.mkdir(parents=True)
+        shutil.copy(database, home / database.name)
+        self._env = {
+            **os.environ,
+            **env,
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / database.name}",
+        }
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "airflow", *arguments]
+        return subprocess.run(
+            command, env=self._env, capture_output=True, text=True, timeout=200, check=False
+        )
+
+
+@pytest.fixture(scope="session")
+def airflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of Airflow's with nothing in it."""
+    home = tmp_path_factory.mktemp("airflow")
+    database = home / "airflow.db"
+    env = {
+        **os.environ,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database}",
+    }
+    command = [sys.executable, "-m", "airflow", "db", "migrate"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return database
 
 
 # Pauses for sites that take seconds where the local server takes milliseconds. What a test says of waiting

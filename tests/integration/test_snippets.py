@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.fixtures_local import FirecrestForTest
+from tests.integration.conftest import AirflowCommand
 
 SNIPPETS = Path(__file__).parents[2] / "docs" / "snippets"
 
@@ -44,27 +42,17 @@ def test_the_client_lists_files_and_submits_a_job(
 
 
 def test_the_first_dag_sorts_a_file_on_the_cluster_and_brings_it_back(
-    firecrest: FirecrestForTest, tmp_path: Path
+    firecrest: FirecrestForTest, tmp_path: Path, airflow_database: Path
 ) -> None:
     # given the file that the DAG expects, and an Airflow of its own
     (tmp_path / "input.csv").write_text("b\nc\na\n")
     dags = tmp_path / "dags"
     dags.mkdir()
     (dags / "first_dag.py").write_text(with_our_names("first_dag.py", firecrest, tmp_path))
-    env = {
-        **os.environ,
-        **firecrest.connection_env,
-        "AIRFLOW_HOME": str(tmp_path / "airflow"),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
-    }
-
-    def airflow(*arguments: str) -> None:
-        command = [sys.executable, "-m", "airflow", *arguments]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=200, check=False)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-
+    env = {**firecrest.connection_env, "AIRFLOW__CORE__DAGS_FOLDER": str(dags)}
+    airflow = AirflowCommand(tmp_path / "airflow", airflow_database, env)
     # when
-    airflow("db", "migrate")
-    airflow("dags", "test", "first_dag")
+    done = airflow("dags", "test", "first_dag")
     # then
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert (tmp_path / "sorted.csv").read_text() == "a\nb\nc\n"

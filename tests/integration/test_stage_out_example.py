@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
+from tests.integration.conftest import AirflowCommand
 from tests.integration.file_tasks import Cluster, cluster, digest
 
 __all__ = ["cluster"]
@@ -15,7 +14,9 @@ __all__ = ["cluster"]
 EXAMPLE = Path(__file__).parents[2] / "example_dags" / "stage_out_after_job.py"
 
 
-def run_example(cluster: Cluster, home: Path, *, script: str = "") -> subprocess.CompletedProcess[str]:
+def run_example(
+    cluster: Cluster, home: Path, database: Path, *, script: str = ""
+) -> subprocess.CompletedProcess[str]:
     dags = home / "dags"
     dags.mkdir()
     text = EXAMPLE.read_text()
@@ -29,20 +30,16 @@ def run_example(cluster: Cluster, home: Path, *, script: str = "") -> subprocess
         "store_dir": str(cluster.directory / "store"),
     }
     # The connection stands in the environment already.
-    env = {**os.environ, "AIRFLOW_HOME": str(home / "airflow"), "AIRFLOW__CORE__DAGS_FOLDER": str(dags)}
-
-    def airflow(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "airflow", *arguments]
-        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=200, check=False)
-
-    assert airflow("db", "migrate").returncode == 0
+    airflow = AirflowCommand(home / "airflow", database, {"AIRFLOW__CORE__DAGS_FOLDER": str(dags)})
     return airflow("dags", "test", "stage_out_after_job", "--conf", json.dumps(params))
 
 
-def test_results_are_in_the_store_and_scratch_is_clean(cluster: Cluster, tmp_path: Path) -> None:
+def test_results_are_in_the_store_and_scratch_is_clean(
+    cluster: Cluster, tmp_path: Path, airflow_database: Path
+) -> None:
     scratch = cluster.directory / "scratch"
     scratch.mkdir()
-    done = run_example(cluster, tmp_path)
+    done = run_example(cluster, tmp_path, airflow_database)
 
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     store = cluster.directory / "store"
@@ -53,10 +50,12 @@ def test_results_are_in_the_store_and_scratch_is_clean(cluster: Cluster, tmp_pat
     assert cluster.leftovers() == []
 
 
-def test_a_failed_production_keeps_scratch_and_stores_nothing(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_failed_production_keeps_scratch_and_stores_nothing(
+    cluster: Cluster, tmp_path: Path, airflow_database: Path
+) -> None:
     scratch = cluster.directory / "scratch"
     scratch.mkdir()
-    done = run_example(cluster, tmp_path, script="exit 3; echo")
+    done = run_example(cluster, tmp_path, airflow_database, script="exit 3; echo")
 
     assert "which this one waits for, ended FAILED with exit code 3" in done.stdout + done.stderr
     assert digest(cluster.directory / "store") == {}
