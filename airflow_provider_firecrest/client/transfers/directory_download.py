@@ -239,18 +239,17 @@ def _fetched(client: FirecrestClient, transfer: DirectoryTransfer, job: Job | No
     assert transfer.staged is not None
     with here_for(transfer, watch.again) as here:
         archive = local_archive(here, transfer)
-        if not archive.exists():
-            staged = replace(StagedDownload.from_dict(transfer.staged), target=str(archive))
-            check_room(here, staged.size, transfer)
-            finish_download(
-                client,
-                staged,
-                job,
-                progress=watch.progress,
-                stop=watch.stop,
-                mark=watch.again.place,
-                keep=watch.again.keep,
-            )
+        staged = replace(StagedDownload.from_dict(transfer.staged), target=str(archive))
+        check_room(here, staged.size, transfer)
+        finish_download(
+            client,
+            staged,
+            job,
+            progress=watch.progress,
+            stop=watch.stop,
+            mark=watch.again.place,
+            keep=watch.again.keep,
+        )
         return _unpacked(client, transfer, here, watch)
 
 
