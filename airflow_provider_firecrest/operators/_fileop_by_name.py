@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..client import paths
 from ..client.attempts import Attempt, find
 from ..client.errors import ConflictError, FirecrestError, NotFoundError, UnavailableError
-from ..client.fileops import active_like, complains, looks_done
+from ..client.fileops import active_like, complains, log_name, looks_copied, looks_done
 from ..client.fileops.looks import quietly_remove
 from ..client.models import Job
 from ..client.states import Outcome
@@ -59,7 +59,7 @@ def end_unknown(
     :param unmarked: end active jobs without a mark, too, that do the same: FirecREST v2's own.
     :param not_before: seconds since the epoch; jobs that ended earlier belong to an earlier life of the task
         instance.
-    :raises ConflictError: one has succeeded, and its work is there.
+    :raises ConflictError: one has succeeded, and its work is there, or a copy that may be its work.
     :raises UnavailableError: the jobs cannot be listed, or one does not end: a retry looks again.
     """
     own, older, attempt = _marked(client, wanted, attempt, not_before)
@@ -72,9 +72,15 @@ def end_unknown(
     for job in (*older, *(active_like(client, *paths_of) if unmarked else ())):
         if job.job_id not in seen:
             end_job(client, job.job_id, wanted.system, log, output_log=_log_of(client, job, wanted))
+    for job in own:
+        if job.is_final and job.working_dir:
+            log_of = paths.join(job.working_dir, log_name(wanted.kind, job.name))
+            quietly_remove(client, log_of, wanted.system)
     # FirecREST's own file jobs end COMPLETED when they failed.
     if succeeded and not complains(client, succeeded[-1].job_id, wanted.system):
         _look_at_work(client, wanted, succeeded[-1], log)
+    if unmarked and wanted.kind == "cp" and client.api.generation == 2:
+        _look_for_a_copy(client, wanted)
     return attempt
 
 
@@ -137,3 +143,13 @@ def _look_at_work(client: FirecrestClient, wanted: Wanted, job: Job, log: Any) -
             " Nothing was submitted again. Mark the task as success, or clear it to do it again."
         )
     log.info("Job %s of an earlier try ended %s, but its work is not there.", job.job_id, job.state)
+
+
+def _look_for_a_copy(client: FirecrestClient, wanted: Wanted) -> None:
+    """Do not copy a directory into what may be its copy, made by a job of FirecREST v2's that has no mark."""
+    if looks_copied(client, wanted.source, str(wanted.target), wanted.system):
+        raise ConflictError(
+            f"{wanted}: {wanted.target} on {wanted.system} holds nothing but what {wanted.source} holds: an"
+            " earlier try of this task may have copied it. Nothing was submitted again. Mark the task as"
+            f" success, or remove {wanted.target} and clear the task."
+        )

@@ -358,6 +358,21 @@ class TestWithoutAStore:
         assert outcome["for_good"]
         assert f"job {job['id']} ({job['name']}) of an earlier try" in outcome["error"]
         assert work.states() == ["COMPLETED"]
+        work.is_done()
+
+    @V2
+    def test_a_directory_is_not_copied_into_its_copy_although_the_job_had_no_mark(
+        self, firecrest: FirecrestForTest, tmp_path: Path, lane: Lane
+    ) -> None:
+        work = Work(firecrest, tmp_path, "cp", task_state_store=False)
+        work.die(lane, "in_execute_complete")
+
+        outcome = work.fail(lane)
+
+        assert outcome["for_good"]
+        assert "an earlier try of this task may have copied it" in outcome["error"]
+        assert work.states() == ["COMPLETED"]
+        work.is_done()
 
     @V1
     def test_a_job_that_ended_well_and_complains_in_its_log_does_not_stand_in_the_way(

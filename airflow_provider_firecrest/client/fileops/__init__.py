@@ -14,10 +14,10 @@ process die in between, ``take_up`` finds the job by what ``start_operation`` to
 
 from __future__ import annotations
 
-from .again import intended_jobs, looks_done, seen_done, several, take_up
+from .again import intended_jobs, looks_copied, looks_done, seen_done, several, take_up
 from .dependency import failed_first, may_wait_forever
 from .finish import cancel_operation, complains, finish_operation, give_up
-from .once import active_like, adopted
+from .once import active_like, adopted, log_name
 from .operation import FileOperation, FileOperationResult, Intent, StartedOperation
 from .plan import plan_operation
 from .run import run_operation
@@ -36,6 +36,8 @@ __all__ = [
     "finish_operation",
     "give_up",
     "intended_jobs",
+    "log_name",
+    "looks_copied",
     "looks_done",
     "may_wait_forever",
     "plan_operation",

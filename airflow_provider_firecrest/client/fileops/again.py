@@ -11,7 +11,7 @@ from .. import paths
 from ..errors import AmbiguousError
 from ..sync_client import FirecrestClient
 from . import once
-from .looks import look
+from .looks import is_part_of, look
 from .operation import FileOperation, FileOperationResult, Intent, StartedOperation
 from .proofs import has_happened
 
@@ -99,3 +99,17 @@ def looks_done(client: FirecrestClient, kind: str, source: str, target: str | No
     # A directory may have become the target itself; a file can only be in it.
     before = look(client, source, system, follow=True)
     return inside is not None or before is None or before.is_dir
+
+
+def looks_copied(client: FirecrestClient, source: str, target: str, system: str) -> bool:
+    """Return whether a directory's copy seems to stand at its target already: another would go into it.
+
+    :param source: absolute path, as the caller said it.
+    :param target: absolute path, as the caller said it.
+    :endpoint: GET .../ops/stat, GET .../ops/ls (recursive)
+    """
+    before, there = (look(client, path, system, follow=True) for path in (source, target))
+    if before is None or there is None or not before.is_dir or not there.is_dir:
+        return False
+    holds_something = client.ls(target, show_hidden=True, system=system)
+    return bool(holds_something) and is_part_of(client, target, source, system)

@@ -127,6 +127,18 @@ def difference(source: Tree, copy: Tree, *, exact: bool) -> str | None:
     return None
 
 
+def is_part_of(client: FirecrestClient, part: str, whole: str, system: str) -> bool:
+    """Return whether all that a directory holds is in another one, too, by names and types.
+
+    :returns: False also when they cannot be listed.
+    """
+    try:
+        mine, theirs = tree(client, part, system), tree(client, whole, system)
+    except FirecrestError:
+        return False
+    return all(name in theirs and theirs[name][0] == kind for name, (kind, _) in mine.items())
+
+
 def trees_differ(
     client: FirecrestClient, source: str, copy: str, *, exact: bool, system: str, account: str | None
 ) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+import uuid
 from collections.abc import Callable, Iterator
 
 from .. import arrays, paths
@@ -56,6 +57,15 @@ def submit_once(
         job_id = _find(client, intent, error)
         logger.info("Found it: job %s.", job_id)
         return adopted(client, intent, job_id)
+
+
+def log_name(kind: str, name: str) -> str:
+    """Return the name of the log of a batch job of ours; it can be told from a name with a mark.
+
+    :param kind: what the job does.
+    :param name: the job's name.
+    """
+    return f".firecrest-{kind}-{mark_of(name) or uuid.uuid4().hex}.log"
 
 
 def adopted(client: FirecrestClient, intent: Intent, job_id: str) -> StartedOperation:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import time
 
-from ..errors import FirecrestError
 from ..models import Job
 from ..sync_client import FirecrestClient
-from .looks import look, quietly_remove, tree, tree_digest
+from .looks import is_part_of, look, quietly_remove, tree_digest
 from .operation import FileOperation, Look
 
 _CLOCKS_DIFFER = 60.0
@@ -47,7 +46,9 @@ def clear_up(
         return ""
     if _is_touched(client, there, job):
         return f"{operation.result} may have been changed since the job ended, and was left as it is."
-    if there.is_dir and not _is_part_of_source(client, operation):
+    # Then nobody else has made or filled it.
+    ours = not there.is_dir or is_part_of(client, operation.result, operation.source, operation.system)
+    if not ours:
         return f"{operation.result} holds what {operation.source} does not, and was left as it is."
     if quietly_remove(client, operation.result, operation.system):
         return f"{operation.result} was removed."
@@ -62,16 +63,6 @@ def _is_touched(client: FirecrestClient, there: Look, job: Job) -> bool:
         return True
     # A change deep in a directory does not show in the directory itself.
     return there.is_dir and client.server_time(time.time()) > job.end_time + _RECENT
-
-
-def _is_part_of_source(client: FirecrestClient, operation: FileOperation) -> bool:
-    """Whether all that a directory holds is in the source, too: then nobody else has made or filled it."""
-    try:
-        whole = tree(client, operation.source, operation.system)
-        part = tree(client, operation.result, operation.system)
-    except FirecrestError:
-        return False
-    return all(name in whole and whole[name][0] == kind for name, (kind, _) in part.items())
 
 
 def _left_by_a_move(client: FirecrestClient, operation: FileOperation) -> str:

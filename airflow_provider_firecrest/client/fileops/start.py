@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,7 +12,7 @@ from ..models import TransferJob
 from ..sync_client import FirecrestClient
 from . import scripts
 from .looks import look
-from .once import SERVERS_NAMES, ids_before, submit_once
+from .once import SERVERS_NAMES, ids_before, log_name, submit_once
 from .operation import FileOperation, FileOperationResult, Intent, StartedOperation
 from .quick import do_quickly
 from .ways import choose_job
@@ -61,7 +60,7 @@ def _intent(client: FirecrestClient, operation: FileOperation, started_at: float
     name, log = operation.name, ""
     if operation.way == "script":
         directory = _directory(client, operation)
-        log = paths.join(directory, f".firecrest-{operation.kind}-{uuid.uuid4().hex}.log")
+        log = paths.join(directory, log_name(operation.kind, name))
     elif client.api.generation == 2:
         # On v1 the name is ours to give, and an unmistakable one is what a lost answer's job is found by.
         name = SERVERS_NAMES[operation.kind]
