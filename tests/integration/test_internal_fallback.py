@@ -202,3 +202,11 @@ def test_where_the_store_cannot_be_read_nothing_is_done(cluster: Cluster) -> Non
     assert not isinstance(failure.value, AirflowFailException), "Airflow may retry it"
     assert {each["method"] for each in cluster.firecrest.requests()[seen:]} <= {"GET"}
     assert source.exists()
+
+
+def test_of_a_copy_that_finds_no_room_nothing_is_left(cluster: Cluster) -> None:
+    (cluster.directory / "source").write_bytes(bytes(200_000))
+    cluster.firecrest.fault("disk_full", path_regex="/utilities/copy$|/transfer/cp$", body=100 * 1024)
+    with pytest.raises(AirflowException, match=r"no space left|File too large"):
+        run("cp", cluster.path("source"), cluster.path("target"))
+    assert sorted(path.name for path in cluster.directory.iterdir()) == ["source"]

@@ -10,7 +10,14 @@ import logging
 from collections.abc import Callable
 
 from .. import limits
-from ..errors import AmbiguousError, CommandTimeoutError, FirecrestError, NotFoundError, TransferFailedError
+from ..errors import (
+    AmbiguousError,
+    CommandTimeoutError,
+    FirecrestError,
+    NotFoundError,
+    QuotaError,
+    TransferFailedError,
+)
 from ..sync_client import FirecrestClient
 from . import proofs
 from .looks import look, quietly_remove
@@ -43,6 +50,10 @@ def do_quickly(client: FirecrestClient, operation: FileOperation) -> str | None:
         # Of a repeated request the first one may have been the one that removed it.
         if operation.kind != "rm":
             raise
+    except QuotaError:
+        # Of a copy there is a part, where nothing was before.
+        _remove_remains(client, operation, "compress", "cp")
+        raise
     except FirecrestError:
         _remove_remains(client, operation)
         raise
@@ -67,9 +78,11 @@ def _afterwards(client: FirecrestClient, operation: FileOperation, *, patience: 
     return None
 
 
-def _remove_remains(client: FirecrestClient, operation: FileOperation) -> None:
-    """Remove what a compress left behind that failed: it can be a valid archive of nothing."""
-    if operation.kind == "compress" and operation.result_before is None:
+def _remove_remains(client: FirecrestClient, operation: FileOperation, *kinds: str) -> None:
+    """Remove what a call left behind that failed, where nothing was before; by default only a compress's: it
+    can be a valid archive of nothing.
+    """
+    if operation.kind in (kinds or ("compress",)) and operation.result_before is None:
         quietly_remove(client, operation.result, operation.system)
 
 
