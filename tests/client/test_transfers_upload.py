@@ -617,11 +617,12 @@ def test_a_file_that_shrank_since_the_plan_cancels_the_servers_job(
     plan = plan_upload(client, source, f"{firecrest.directory}/f")
     source.write_bytes(b"x" * (LARGE - 1))
 
-    with pytest.raises(FirecrestError):
+    with pytest.raises(InvalidRequestError, match="changed its size"):
         stage_upload(client, plan)
 
     wait_until(lambda: active_jobs(firecrest) == [])
     assert names_in(firecrest.directory) == []
+    assert not [each for each in firecrest.requests() if each["part"]]
 
 
 def test_a_small_file_that_changed_since_the_plan_is_told(

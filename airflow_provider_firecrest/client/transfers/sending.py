@@ -169,6 +169,8 @@ class _Sending:
 
     def _send(self) -> str:
         state, plan = self._state, self._plan
+        # Before the object is whole: the server's job may see it at once, and begin to write.
+        self._check_size(plan.source.stat().st_size)
         options = staging.StagingOptions(verify=self._client.settings.verify)
         if state.task_id is not None:
             sent = staging.post_object(
@@ -193,11 +195,14 @@ class _Sending:
                 before_completing=lambda: self._change(phase="completing"),
                 may_be_complete=state.phase == "completing",
             )
-        if sent.size != plan.size:
-            raise InvalidRequestError(
-                f"source_path: {plan.source} changed its size while it was being uploaded."
-            )
+        self._check_size(sent.size)
         return sent.sha256
+
+    def _check_size(self, size: int) -> None:
+        if size != self._plan.size:
+            raise InvalidRequestError(
+                f"source_path: {self._plan.source} changed its size while it was being uploaded."
+            )
 
     def _remember_part(self, number: int, etag: str) -> None:
         self._change(parts={**self._state.parts, number: etag})
