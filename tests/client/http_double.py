@@ -176,6 +176,7 @@ class HttpDouble:
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     double: HttpDouble
+    _under_way = False
 
     def _serve(self) -> None:
         double = self.double
@@ -194,14 +195,25 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                     double.under_way,
                 )
             )
+        self._under_way = True
         try:
             double.next_answer(parts.path)(self)
         except OSError:
             # The client went away first: that is what some tests are about.
             self.close_connection = True
         finally:
-            with double.lock:
-                double.under_way -= 1
+            self._over()
+
+    def send_response_only(self, code: int, message: str | None = None) -> None:
+        # Who has the answer may ask again before this thread gets its turn.
+        self._over()
+        super().send_response_only(code, message)
+
+    def _over(self) -> None:
+        if self._under_way:
+            self._under_way = False
+            with self.double.lock:
+                self.double.under_way -= 1
 
     do_GET = do_POST = do_PUT = do_DELETE = _serve
 

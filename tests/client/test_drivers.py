@@ -578,8 +578,8 @@ def test_requests_keep_to_the_connections_pace(subject: Subject, server: HttpDou
 
     times = sorted(asked.began for asked in server.asked)
     assert times[-1] - times[0] >= 0.9
-    # A burst of one second's worth, then the pace.
-    assert sum(1 for each in times if each - times[0] < 0.2) <= 25
+    # A burst of one second's worth, then the pace; the first one may be noted a little late.
+    assert sum(1 for each in times if each - times[0] < 0.2) <= 32
 
 
 def test_two_clients_of_a_connection_share_its_pace(subject: Subject, server: HttpDouble) -> None:
