@@ -7,6 +7,17 @@ STAMP := $(VENV)/.installed
 # Most tests wait for a server or a job most of the time. (5: pytest found no test that ARGS asks for.)
 JOBS ?= 4
 
+# What fails beside three others, on a machine that has other things to do, gets one more chance by itself. A test
+# that then passes is a flaky one all the same: it is named, and is to be mended. Real failures fail again.
+define tests
+	$(BIN)/python -m pytest $(1) $(2) $(ARGS); rc=$$?; \
+	if [ $$rc -eq 1 ]; then \
+	  echo "== once more, one after another, what failed"; \
+	  $(BIN)/python -m pytest $(1) --last-failed --last-failed-no-failures none --maxfail=1 $(ARGS) && \
+	  echo "== FLAKY: what failed above passed now. Find out why."; \
+	else [ $$rc -eq 0 ] || [ $$rc -eq 5 ]; fi
+endef
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast faults lint types docs bench constraints clean
 
@@ -21,8 +32,8 @@ demo: $(STAMP) ## Local FirecREST + real Airflow + the example DAG, start to fin
 	KEEP='$(KEEP)' API='$(API)' $(BIN)/python -m airflow_provider_firecrest.local.demo
 
 test: $(STAMP) ## All tests, a real Airflow end to end included
-	$(BIN)/python -m pytest -m 'not e2e' -n $(JOBS) --dist loadfile $(ARGS) || [ $$? -eq 5 ]
-	$(BIN)/python -m pytest -m e2e $(ARGS) || [ $$? -eq 5 ]
+	@$(call tests,-m 'not e2e',-n $(JOBS) --dist loadfile)
+	@$(call tests,-m e2e,)
 
 test-fast: $(STAMP) ## All tests but those that need a running Airflow
 	$(BIN)/python -m pytest -m 'not e2e' -n $(JOBS) --dist loadfile $(ARGS)
