@@ -24,6 +24,9 @@ _PR_CAPBSET_DROP = 24
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 _HIGHEST_CAPABILITY = 63
 
+_NO_ACCESS = getattr(os, "O_PATH", os.O_RDONLY)
+"""Opens a file without its being read; not every system knows that."""
+
 
 class Sandbox:
     """Directories below one root: ``home`` and ``scratch`` with a directory for each user.
@@ -45,6 +48,7 @@ class Sandbox:
         self.user_home = self.home / config.user
         self.user_scratch = self.scratch / config.user
         self._groups: dict[tuple[int, int], str] = {}
+        self._held: list[int] = []
         self._make()
 
     def _make(self) -> None:
@@ -98,11 +102,19 @@ class Sandbox:
 
     def set_group(self, path: str, group: str) -> None:
         """Remember the group of an existing file."""
-        info = os.lstat(path)
+        # As long as it is open, no later file is given its inode, and the group with it.
+        held = os.open(path, _NO_ACCESS | os.O_NOFOLLOW)
+        info = os.fstat(held)
+        if (info.st_dev, info.st_ino) in self._groups:
+            os.close(held)
+        else:
+            self._held.append(held)
         self._groups[(info.st_dev, info.st_ino)] = group
 
     def close(self) -> None:
         """Remove a temporary root, closed directories included."""
+        while self._held:
+            os.close(self._held.pop())
         if self._temporary:
             remove_tree(self.root)
 
