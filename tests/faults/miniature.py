@@ -101,18 +101,24 @@ class Task:
         """Try until it succeeds, fails for good, or is out of tries; the last outcome."""
         outcome: dict[str, Any] = {}
         while self.try_number <= self.max_tries:
-            self.try_number += 1
-            outcome = self._one_try(lane)
+            outcome = self.once(lane)
             if outcome["state"] == "success" or outcome.get("for_good"):
                 break
         return outcome
 
+    def die(self, lane: Lane, at: str) -> dict[str, Any]:
+        """A further try, which is to end by SIGKILL at a crash point; its outcome."""
+        self.crashes = [*[""] * self.try_number, at]
+        return self.once(lane)
+
+    def once(self, lane: Lane) -> dict[str, Any]:
+        """One further try; its outcome."""
+        self.try_number += 1
+        return self.go_on(lane, self.begin(lane))
+
     def clear(self) -> None:
         """What a user's Clear does to a task instance."""
         self.max_tries = self.try_number + self.retries
-
-    def _one_try(self, lane: Lane) -> dict[str, Any]:
-        return self.go_on(lane, self.begin(lane))
 
     def begin(self, lane: Lane) -> dict[str, Any]:
         """The current try up to its first deferral, or its end."""

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
@@ -24,6 +24,7 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.triggers.base import BaseTrigger
 
+from tests.faults.miniature import Lane
 from tests.fixtures_local import FirecrestForTest
 
 
@@ -121,6 +122,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         assert mark.kwargs["reason"], "a test of one generation says why"
     numbers = (1, 2) if mark is None else mark.args
     metafunc.parametrize("firecrest", numbers, indirect=True, ids=[f"v{number}" for number in numbers])
+
+
+@pytest.fixture(scope="module")
+def lane(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lane]:
+    """Runs tasks in processes that can be killed, with what the module's ``TUNING`` sets."""
+    with Lane(tmp_path_factory.mktemp("lane"), request.module.TUNING) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)

@@ -37,12 +37,6 @@ BOTH = pytest.mark.parametrize("firecrest", [1, 2], indirect=True, ids=["v1", "v
 BOTH_WAYS = pytest.mark.parametrize("kind", ["Upload", "Download"])
 
 
-@pytest.fixture(scope="module")
-def lane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lane]:
-    with Lane(tmp_path_factory.mktemp("lane"), TUNING) as made:
-        yield made
-
-
 class Moving:
     """One task that moves a directory, and what became of it."""
 
@@ -80,9 +74,7 @@ class Moving:
 
     def die(self, lane: Lane, at: str) -> None:
         """One try that ends by SIGKILL."""
-        self.task.crashes = [*[""] * self.task.try_number, at]
-        self.task.try_number += 1
-        outcome = self.task.go_on(lane, self.task.begin(lane))
+        outcome = self.task.die(lane, at)
         assert outcome["state"] == "crashed", (outcome, self.log())
         self.nothing_is_told()
 

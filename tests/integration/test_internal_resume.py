@@ -47,12 +47,6 @@ CASES = [*((1, kind) for kind in ("mv", "cp", "rsync")), *((2, kind) for kind in
 IDS = [f"v{generation}-{kind}" for generation, kind in CASES]
 
 
-@pytest.fixture(scope="module")
-def lane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lane]:
-    with Lane(tmp_path_factory.mktemp("lane"), TUNING) as made:
-        yield made
-
-
 @pytest.fixture(autouse=True)
 def connection() -> None:
     """The tasks run in processes of their own, which are told the connection."""
@@ -82,14 +76,11 @@ class Work:
 
     def die(self, lane: Lane, at: str) -> None:
         """One try that ends by SIGKILL."""
-        self.task.crashes = [*[""] * self.task.try_number, at]
-        self.task.try_number += 1
-        assert self.task._one_try(lane)["state"] == "crashed"
+        assert self.task.die(lane, at)["state"] == "crashed"
 
     def fail(self, lane: Lane) -> dict[str, Any]:
         """One try that fails."""
-        self.task.try_number += 1
-        outcome = self.task._one_try(lane)
+        outcome = self.task.once(lane)
         assert outcome["state"] == "failed", outcome
         return outcome
 

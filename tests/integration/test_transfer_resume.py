@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,6 @@ TUNING = {
 }
 
 BOTH = pytest.mark.parametrize("firecrest", [1, 2], indirect=True, ids=["v1", "v2"])
-
-
-@pytest.fixture(scope="module")
-def lane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lane]:
-    with Lane(tmp_path_factory.mktemp("lane"), TUNING) as made:
-        yield made
 
 
 @pytest.fixture(autouse=True)
@@ -77,9 +70,7 @@ class Transfer:
 
     def die(self, lane: Lane, at: str) -> None:
         """One try that ends by SIGKILL."""
-        self.task.crashes = [*[""] * self.task.try_number, at]
-        self.task.try_number += 1
-        assert self.task._one_try(lane)["state"] == "crashed"
+        assert self.task.die(lane, at)["state"] == "crashed"
 
     def live(self, lane: Lane) -> dict[str, Any]:
         """Further tries up to the end, which must be good."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,19 +15,14 @@ from airflow_provider_firecrest.operators.transfers import FirecrestUploadOperat
 from tests.faults.miniature import Lane
 from tests.fixtures_local import FirecrestForTest
 from tests.integration.conftest import TaskInstance, defer, revived, until
-from tests.integration.test_transfer_resume import TUNING, Transfer
+from tests.integration.test_transfer_resume import TUNING as TUNING
+from tests.integration.test_transfer_resume import Transfer
 
 OLD = b"what was there before"
 STORE = pytest.mark.parametrize("store", [True, False], ids=["remembers", "remembers nothing"])
 WAYS = pytest.mark.parametrize("small", [True, False], ids=["direct", "staged"])
 
 pytestmark = pytest.mark.parametrize("firecrest", [1], indirect=True, ids=["v1"])
-
-
-@pytest.fixture(scope="module")
-def lane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lane]:
-    with Lane(tmp_path_factory.mktemp("lane"), TUNING) as made:
-        yield made
 
 
 @pytest.fixture(autouse=True)
