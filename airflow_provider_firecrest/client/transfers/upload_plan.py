@@ -42,8 +42,7 @@ def plan_upload(
     :param client: the client.
     :param source: a local file.
     :param target: absolute path on the system: the file to be, or an existing directory (then, and when it
-        ends with ``/``,
-        the source's name is added).
+        ends with ``/``, the source's name is added).
     :param system: system name; default: the connection's.
     :param account: Slurm account for the server's job; default: the connection's.
     :param if_exists: ``fail``; ``overwrite``; ``skip`` leaves a file of the same size and digest alone and
