@@ -101,6 +101,11 @@ def _extra_fields() -> dict[str, Any]:
         "working_dir": _field(
             "Working directory", "Default working directory of jobs: an absolute path on the system."
         ),
+        "installation": _field(
+            "Installation",
+            "Name of this Airflow, if another one runs the same DAGs under the same account (test and "
+            "production, say): tells their jobs apart.",
+        ),
         "verify": {
             "label": "Verify TLS",
             "description": "Check the servers' certificates.",

@@ -30,6 +30,8 @@ class Settings:
     :param max_requests_per_second: requests per second, over all clients of the connection in this process.
     :param max_concurrent_requests: requests under way at once, per client.
     :param retry_budget: seconds during which a call that may be repeated is repeated.
+    :param installation: name that tells this caller's jobs apart from those that another one submits under
+        the same account for tasks of the same names.
     :param max_script_size: bytes of a batch script that the site's Slurm takes; default: Slurm's own, 4 MiB.
     :raises ConfigurationError: a field is missing or wrong; the message names it.
     """
@@ -45,6 +47,7 @@ class Settings:
     max_requests_per_second: float = 10.0
     max_concurrent_requests: int = 8
     retry_budget: float = 120.0
+    installation: str | None = None
     max_script_size: int = limits.MAX_SCRIPT_SIZE
 
     def __post_init__(self) -> None:

@@ -36,6 +36,7 @@ FIELDS = (
     "system",
     "account",
     "working_dir",
+    "installation",
     "verify",
     "ca_bundle",
     "timeout",
@@ -44,6 +45,8 @@ FIELDS = (
     "retry_budget",
     "max_script_size",
 )
+
+_TEXTS = ("system", "account", "working_dir", "installation")
 
 _FORM_PREFIX = "extra__firecrest__"
 
@@ -178,7 +181,7 @@ def _likely_method(extra: Mapping[str, Any]) -> str:
 
 
 def _options(extra: Mapping[str, Any]) -> dict[str, Any]:
-    options: dict[str, Any] = {key: _text(extra, key) for key in ("system", "account", "working_dir")}
+    options: dict[str, Any] = {key: _text(extra, key) for key in _TEXTS}
     # A JSON connection may well say 2 instead of "2".
     options["api_version"] = _text(extra, "api_version") or "auto"
     options["verify"] = _verify(extra)

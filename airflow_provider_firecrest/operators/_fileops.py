@@ -252,8 +252,9 @@ class FileOperator(WaitsForJob, BaseOperator):
 
         attempt, first_of_attempt = attempt_of(
             context,
+            client,
             conn_id=self.firecrest_conn_id,
-            system=self.system or client.system,
+            system=self.system,
             reattach=self.reattach,
         )
         # One that begins anew cancels what the try before it left, so that is read all the same.

@@ -32,8 +32,9 @@ class ResumesTransfers(WaitsForQuota, MovesDirectories):
 
         attempt, _ = attempt_of(
             context,
+            client,
             conn_id=self.firecrest_conn_id,
-            system=self.system or client.system,
+            system=self.system,
             reattach=self.reattach,  # type: ignore[arg-type]
         )
         # Not whether this is its attempt's first try: one that starts anew cancels what the last one left.
@@ -54,8 +55,9 @@ class ResumesTransfers(WaitsForQuota, MovesDirectories):
 
         attempt, _ = attempt_of(
             context,
+            client,
             conn_id=self.firecrest_conn_id,
-            system=self.system or client.system,
+            system=self.system,
             reattach="always",
         )
         return attempt.mark

@@ -24,26 +24,31 @@ _CLOCKS_DIFFER = 300.0
 
 
 def attempt_of(
-    context: Context, *, conn_id: str, system: str | None, reattach: Reattach
+    context: Context, client: FirecrestClient, *, conn_id: str, system: str | None, reattach: Reattach
 ) -> tuple[Attempt, bool]:
     """Return the logical attempt of a running task, and whether this is its very first try.
 
     Airflow keeps ``max_tries`` over its own retries and raises it with every clear; ``ti.id`` and
     ``try_number`` change with both, so they cannot tell one from the other.
 
+    :param client: the client, whose connection may name the Airflow installation.
+    :param conn_id: the connection's id.
+    :param system: system that the task names; default: the connection's.
     :param reattach: ``retry``: retries share an attempt; ``always``: retries and clears do; ``never``:
         every try is one.
     """
     ti = context["ti"]
     index = getattr(ti, "map_index", -1)
-    identity = (
+    identity: tuple[str, ...] = (
         str(ti.dag_id),
         str(getattr(ti, "run_id", "")),
         str(ti.task_id),
         str(index if isinstance(index, int) else -1),
         conn_id,
-        system or "",
+        system or client.system or "",
     )
+    if client.settings.installation:
+        identity = (*identity, client.settings.installation)
     tries = getattr(ti, "try_number", 1)
     first = isinstance(tries, int) and tries <= 1
     if reattach == "never":

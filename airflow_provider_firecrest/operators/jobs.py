@@ -267,8 +267,9 @@ class FirecrestSubmitJobOperator(WaitsForQuota, WaitsForJob, BaseOperator):
 
         attempt, first_try = attempt_of(
             context,
+            client,
             conn_id=self.firecrest_conn_id,
-            system=self.system or client.system,
+            system=self.system,
             reattach=self.reattach,
         )
         submission = Submission(

@@ -5,6 +5,7 @@ The witnesses are the scheduler's own list and a file to which every run of the 
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,32 @@ class TestAClear:
         original = run(firecrest, first(firecrest), script=RUNS, reattach="always").result["job_id"]
         again = run(firecrest, retry(firecrest, max_tries=1), script=RUNS, reattach="always").result["job_id"]
         assert original == again
+        assert effective_runs(firecrest) == [original]
+
+
+class TestTwoAirflowsWithOneAccount:
+    """They run the same DAG, so that dag, run and task of the two are called the same."""
+
+    def is_of(self, installation: str, firecrest: FirecrestForTest, monkeypatch: pytest.MonkeyPatch) -> None:
+        connection = json.loads(firecrest.conn_json)
+        connection["extra"]["installation"] = installation
+        monkeypatch.setenv("AIRFLOW_CONN_FIRECREST_DEFAULT", json.dumps(connection))
+
+    def test_have_a_job_each_when_their_connections_name_them(
+        self, firecrest: FirecrestForTest, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.is_of("test", firecrest, monkeypatch)
+        of_test = run(firecrest, first(firecrest), script=SLEEPER, wait_for_completion=False).result["job_id"]
+        self.is_of("production", firecrest, monkeypatch)
+        done = run(firecrest, retry(firecrest, max_tries=1), script=RUNS).result
+        states = {job["id"]: job["state"] for job in scheduled(firecrest)}
+        assert states.pop(done["job_id"]) == "COMPLETED"
+        assert states in ({of_test: "RUNNING"}, {of_test: "PENDING"})
+
+    def test_go_on_with_their_own(self, firecrest: FirecrestForTest, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_of("production", firecrest, monkeypatch)
+        original = run(firecrest, first(firecrest), script=RUNS).result["job_id"]
+        assert run(firecrest, retry(firecrest), script=RUNS).result["job_id"] == original
         assert effective_runs(firecrest) == [original]
 
 
