@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._directories import MovesDirectories
 from ._quota import WaitsForQuota
+from ._steps import GoesInSteps
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 REATTACH = ("retry", "never")
 
 
-class ResumesTransfers(WaitsForQuota, MovesDirectories):
+class ResumesTransfers(WaitsForQuota, GoesInSteps):
     """The part of the transfer operators that remembers, between tries, how far a transfer has got."""
 
     reattach: str

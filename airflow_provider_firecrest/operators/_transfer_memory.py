@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 STATE_KEY = "firecrest_transfer"
 """Key in the store: whose transfer it is, the server's job, and the state, sealed."""
 
-DIRECTORY_KEY = "firecrest_directory"
-"""Key in the store: whose transfer of a directory it is, how far it is, and, sealed, its URL."""
+STEPS_KEY = "firecrest_steps"
+"""Key in the store: whose transfer in steps it is, how far it is, and, sealed, its URL."""
 
 PARTS_KEY = "firecrest_transfer_parts"
 """Key in the store: ETags of the parts that are sent. Apart from the state, since it changes with each."""
@@ -44,8 +44,8 @@ _SHARE = 5.0
 
 
 @dataclass(frozen=True)
-class KnownDirectory:
-    """What was remembered of a directory's transfer.
+class KnownSteps:
+    """What was remembered of a transfer in steps.
 
     :ivar values: plain JSON.
     :ivar secret: what was sealed; None where there was nothing, or where it cannot be read here.
@@ -111,31 +111,31 @@ class TransferMemory:
         """Remember what the server was asked to stage."""
         self._keep(staged.as_dict())
 
-    def keep_directory(self, values: Mapping[str, Any], secret: Mapping[str, Any] | None) -> None:
-        """Remember how far a directory has got.
+    def keep_steps(self, values: Mapping[str, Any], secret: Mapping[str, Any] | None) -> None:
+        """Remember how far a transfer in steps has got.
 
         :param values: plain JSON, no credential in it.
         :param secret: what has to be sealed.
         """
         sealed = seal(secret) if secret is not None and self._store is not None else None
         kept = {"mark": self.attempt.mark, "format": _FORMAT, "state": dict(values), "sealed": sealed}
-        self._set(DIRECTORY_KEY, kept)
+        self._set(STEPS_KEY, kept)
 
-    def known_directory(self) -> KnownDirectory | None:
-        """Return how far a directory had got, in whichever attempt, or None."""
-        found = None if self.first_try else self._get(DIRECTORY_KEY)
+    def known_steps(self) -> KnownSteps | None:
+        """Return how far a transfer in steps had got, in whichever attempt, or None."""
+        found = None if self.first_try else self._get(STEPS_KEY)
         if not isinstance(found, dict) or found.get("format") != _FORMAT:
             return None
         secret = unseal(found["sealed"]) if found.get("sealed") else None
-        return KnownDirectory(dict(found["state"]), secret, found.get("mark") == self.attempt.mark)
+        return KnownSteps(dict(found["state"]), secret, found.get("mark") == self.attempt.mark)
 
     def forget(self) -> None:
         """Remember nothing any more: the transfer is over."""
-        self._delete(STATE_KEY, PARTS_KEY, DIRECTORY_KEY)
+        self._delete(STATE_KEY, PARTS_KEY, STEPS_KEY)
 
-    def forget_directory(self) -> None:
-        """Remember nothing more of a directory."""
-        self._delete(DIRECTORY_KEY)
+    def forget_steps(self) -> None:
+        """Remember nothing more of a transfer in steps."""
+        self._delete(STEPS_KEY)
 
     def _delete(self, *keys: str) -> None:
         if self._store is None:

@@ -83,7 +83,7 @@ class TransferOperator(ResumesTransfers, BaseOperator):
         """Check, move, and wait for the server's job where there is one."""
         with self.firecrest() as client, self.checksums(context):
             if self._is_directory(client):
-                step = self.within_quota(lambda: self._begin_directory(client, context), context)
+                step = self.within_quota(lambda: self._begin_steps(client, context), context)
                 return self._wait_or_return(client, step, context)
             note = self.within_quota(lambda: self._begin(client, context), context)
             if "result" in note:
@@ -101,7 +101,7 @@ class TransferOperator(ResumesTransfers, BaseOperator):
 
         memory = self.memory(client, context)
         known = self.known(client, memory)
-        self._end_directory(client, memory)
+        self._end_steps(client, memory)
         plan = self._plan(client, known, memory, context)
         if plan.way == "skip":
             self.log.info("%s is there already, with the same size and SHA-256.", plan.target)
@@ -131,8 +131,8 @@ class TransferOperator(ResumesTransfers, BaseOperator):
             what = f"job {note['job_id']}" if note["job_id"] else f"task {note['firecrest_task_id']}"
             raise AirflowException(f"What became of the server's {what} is not known: {why}")
         with self.checksums(context):
-            if "directory" in note:
-                return self._finish_directory(client, event, context)
+            if "steps" in note:
+                return self._finish_steps(client, event, context)
             job = job_from_dict(event["jobs"][0]) if note["job_id"] else None
             return self._finish_file(client, note, job, context)
 

@@ -1,7 +1,7 @@
 """Operators that move a file or a directory between Airflow's workers and a system, with proof.
 
-Knows what is particular to each direction. The order of the steps stands in ``_transfer_operator``, how a
-directory goes in ``_directories``; what the steps do, in ``client.transfers``, loaded when a task runs.
+Knows what is particular to each direction. A file's story stands in ``_transfer_operator``, a directory's,
+which goes in steps, in ``_steps``; what is done, in ``client.transfers``, loaded when a task runs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._directories import NO_KEY, OTHER_KEY
+from ._steps import NO_KEY, OTHER_KEY
 from ._transfer_operator import TransferOperator
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..client import FirecrestClient
     from ..client.transfers import DownloadPlan, StagedDownload, TransferResult, UploadPlan, UploadState
-    from ..client.transfers.directory import DirectoryTransfer, Next, Watch
+    from ..client.transfers.steps import Next, StepwiseTransfer, Watch
     from ._transfer_memory import TransferMemory
 
 
@@ -61,9 +61,7 @@ class FirecrestUploadOperator(TransferOperator):
     def _is_directory(self, client: FirecrestClient) -> bool:
         return Path(self.source_path).is_dir()
 
-    def _start_directory(
-        self, client: FirecrestClient, watch: Watch, earlier: DirectoryTransfer | None
-    ) -> Next:
+    def _start_steps(self, client: FirecrestClient, watch: Watch, earlier: StepwiseTransfer | None) -> Next:
         from ..client.transfers.directory import start_upload
 
         return start_upload(
@@ -236,9 +234,7 @@ class FirecrestDownloadOperator(TransferOperator):
             # The plan says it with the name of the field.
             return False
 
-    def _start_directory(
-        self, client: FirecrestClient, watch: Watch, earlier: DirectoryTransfer | None
-    ) -> Next:
+    def _start_steps(self, client: FirecrestClient, watch: Watch, earlier: StepwiseTransfer | None) -> Next:
         from ..client.transfers.directory import start_download
 
         return start_download(

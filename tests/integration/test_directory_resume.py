@@ -28,7 +28,7 @@ KEY = "cFJrYzQ0bVBqbXhYZ2JrS2dqQ2FmZz09Y2ZqZ2JrS2c="
 TUNING = {
     "client.limits.JOB_VISIBLE_WITHIN": 1.0,
     "client.staging.ranges.RECORD_EVERY": 0.0,
-    "client.transfers.directory_jobs._LOOK_EVERY": 0.2,
+    "client.transfers.steps_jobs._LOOK_EVERY": 0.2,
     "client.transfers.proof.APPEAR_WITHIN": 0.5,
     "operators._quota.FIRST_PAUSE": 0.2,
 }
@@ -111,7 +111,7 @@ class Moving:
     def stored(self) -> dict[str, Any]:
         """What the task state store holds of the directory."""
         path = self.task.folder / "state.json"
-        return dict(json.loads(path.read_text()).get("firecrest_directory") or {}) if path.exists() else {}
+        return dict(json.loads(path.read_text()).get("firecrest_steps") or {}) if path.exists() else {}
 
     def jobs(self, name: str = "firecrest-") -> list[str]:
         """How the jobs whose name begins so ended, oldest first."""

@@ -17,14 +17,15 @@ from ..errors import ConflictError, InvalidRequestError, NotFoundError, TooLarge
 from ..models import Job
 from ..sync_client import FirecrestClient
 from . import tree_jobs, workdir
-from .directory_jobs import submitted
 from .directory_local import Here, discard, put_back
-from .directory_resume import abandon, clear_up_unnoted, continued, giving_up
-from .directory_state import Again, DirectoryOptions, DirectoryTransfer, Next, Phase, Watch, finished
+from .directory_state import DirectoryOptions, DirectoryTransfer, Next, finished
 from .directory_unpacking import check_room, here_for, is_published, local_archive, put_into_place, stem
 from .download import StagedDownload, download_direct, finish_download, plan_download, stage_download
 from .plan import DownloadPlan, check_remote, staged_instead
 from .resume import continued_download
+from .steps_jobs import submitted
+from .steps_resume import abandon, clear_up_unnoted, continued, giving_up
+from .steps_state import Again, Phase, StepwiseTransfer, Watch
 from .tree import TreeDigest, digest_of
 from .tree_jobs import tree_of
 
@@ -38,7 +39,7 @@ def start(
     system: str | None,
     options: DirectoryOptions,
     watch: Watch,
-    earlier: DirectoryTransfer | None = None,
+    earlier: StepwiseTransfer | None = None,
 ) -> Next:
     """Go on with what an earlier process left, where that holds; else check everything, then have the tree
     packed; only measured, when there is one to compare it with.
@@ -59,9 +60,11 @@ def start(
     return _have_packed(client, replace(transfer, replaces=exists), watch, comparing=comparing)
 
 
-def _has_put_it_there(earlier: DirectoryTransfer, watch: Watch) -> bool:
+def _has_put_it_there(earlier: StepwiseTransfer, watch: Watch) -> bool:
     """Whether the tree at the target is an earlier try's own work."""
-    return earlier.phase == "publishing" and is_published(earlier, watch)
+    if not isinstance(earlier, DirectoryTransfer) or earlier.phase != "publishing":
+        return False
+    return is_published(earlier, watch)
 
 
 def _from_there(client: FirecrestClient, transfer: DirectoryTransfer, watch: Watch) -> Next:
@@ -107,7 +110,7 @@ def fetch(client: FirecrestClient, transfer: DirectoryTransfer, watch: Watch) ->
             return _unpacked(client, transfer, here, watch)
         plan = plan_download(
             client,
-            transfer.archive,
+            transfer.payload,
             archive,
             system=transfer.system,
             account=transfer.options.account,

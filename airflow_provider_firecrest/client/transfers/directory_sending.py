@@ -13,18 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..._crash_points import crash_point
-from ..errors import QuotaError, TooLargeError
+from ..errors import QuotaError
 from ..sync_client import FirecrestClient
-from . import orphans
 from .archive import SUFFIX, pack
 from .directory_local import discard, own_directory
-from .directory_state import Again, DirectoryOptions, DirectoryTransfer, Watch
-from .plan import UploadPlan, staged_instead
+from .directory_state import DirectoryOptions, DirectoryTransfer
 from .resume import UploadState
-from .sending import stage_upload
+from .steps_sending import sent_into_work
+from .steps_state import Again, Watch
 from .tree import Entry
-from .upload import upload_direct
-from .upload_plan import plan_upload
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 
@@ -63,7 +60,8 @@ def sent(
             _check_room(entries, transfer.options)
             make()
             transfer = _packed(transfer, entries, archive, watch)
-        return _moved(client, transfer, archive, watch)
+        earlier = _sent_so_far(transfer, archive, again.sending)
+        return sent_into_work(client, transfer, archive, watch, earlier)[0]
 
 
 def forget_packed(again: Again) -> None:
@@ -94,61 +92,18 @@ def _packed(
     return transfer
 
 
-def _moved(
-    client: FirecrestClient, transfer: DirectoryTransfer, archive: Path, watch: Watch
-) -> DirectoryTransfer:
-    plan = plan_upload(
-        client,
-        archive,
-        transfer.archive,
-        system=transfer.system,
-        account=transfer.options.account,
-        if_exists="overwrite",
-        # The digest of the unpacked tree proves more than that of the archive.
-        verify_checksum=False,
-        # Nobody looks for it there.
-        in_place=True,
-    )
-    logger.info("Sending %d bytes, %s.", plan.size, plan.way)
-    if plan.way == "direct":
-        try:
-            upload_direct(client, plan)
-            return transfer
-        except TooLargeError as error:
-            logger.warning("The direct way cannot carry it after all: %s", error.message)
-            plan = staged_instead(client, plan)
-    again = watch.again
-    earlier = _sent_so_far(plan, again.sending)
-    if earlier is None and again.sweep and client.api.generation == 2:
-        # The process before may have died before it could write down which job it had started.
-        orphans.cancel_ingress(client, plan.target, plan.system)
-    staged = stage_upload(
-        client,
-        plan,
-        progress=watch.progress,
-        on_start=lambda job: watch.on_change(replace(transfer, job_id=job.job_id)),
-        stop=watch.stop,
-        state=earlier,
-        save=again.save_sending,
-        keep=again.keep,
-    )
-    transfer = transfer.waits_for(
-        "staging", job_id=staged.job_id, task_id=staged.task_id, staged=staged.as_dict(), way="staged"
-    )
-    watch.on_change(transfer)
-    crash_point("after_sending")
-    return transfer
-
-
-def _sent_so_far(plan: UploadPlan, earlier: UploadState | None) -> UploadState | None:
+def _sent_so_far(
+    transfer: DirectoryTransfer, archive: Path, earlier: UploadState | None
+) -> UploadState | None:
     """Return how far an earlier process got with an archive of the same tree.
 
     Packed anew, the same tree makes the same bytes. Where it does not (another version of zlib), the size
     differs, or the digests of the parts, which are compared before they are counted as sent.
     """
-    if earlier is None or earlier.target != plan.target or earlier.size != plan.size:
+    found = archive.stat()
+    if earlier is None or earlier.target != transfer.payload or earlier.size != found.st_size:
         return earlier
-    return replace(earlier, source=str(plan.source), mtime_ns=plan.source.stat().st_mtime_ns)
+    return replace(earlier, source=str(archive), mtime_ns=found.st_mtime_ns)
 
 
 def archive_size(entries: Sequence[Entry]) -> int:

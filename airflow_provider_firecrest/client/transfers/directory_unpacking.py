@@ -20,7 +20,8 @@ from ..leftovers import OLD
 from . import workdir
 from .archive import check_stop, not_written, unpack
 from .directory_local import Here, move, own_directory
-from .directory_state import Again, DirectoryTransfer, Watch
+from .directory_state import DirectoryTransfer
+from .steps_state import Again, Watch
 from .tree import compare, digest_of
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")

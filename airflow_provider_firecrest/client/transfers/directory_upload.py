@@ -19,12 +19,14 @@ from ..models import FileStat, Job
 from ..sync_client import FirecrestClient
 from ..v1.transfer import MAX_UPLOAD
 from . import tree_jobs, workdir
-from .directory_jobs import submitted
-from .directory_resume import abandon, clear_up_unnoted, continued, giving_up, has_put_it_there
 from .directory_sending import archive_size, forget_packed, sent
-from .directory_state import DirectoryOptions, DirectoryTransfer, Next, Watch, finished
+from .directory_state import DirectoryOptions, DirectoryTransfer, Next, finished
 from .plan import check_remote
 from .sending import StagedUpload
+from .steps_jobs import submitted
+from .steps_resume import abandon, clear_up_unnoted, continued, giving_up, has_put_it_there
+from .steps_sending import make_work, with_work
+from .steps_state import StepwiseTransfer, Watch
 from .tree import Entry, compare, digest_of, scan, stamp
 from .tree_jobs import tree_of
 from .upload import finish_upload
@@ -40,7 +42,7 @@ def start(
     system: str | None,
     options: DirectoryOptions,
     watch: Watch,
-    earlier: DirectoryTransfer | None = None,
+    earlier: StepwiseTransfer | None = None,
 ) -> Next:
     """Go on with what an earlier process left, where that holds; else check everything, then pack and send,
     or have the tree that is there measured first.
@@ -142,9 +144,9 @@ def _refuse_existing(transfer: DirectoryTransfer, there: FileStat) -> None:
 
 
 def _have_measured(client: FirecrestClient, transfer: DirectoryTransfer, watch: Watch) -> DirectoryTransfer:
-    transfer = _with_work(transfer, watch)
+    transfer = with_work(transfer, watch)
     with giving_up(client, transfer, watch.again):
-        _make(client, transfer)
+        make_work(client, transfer)
         script = tree_jobs.pack_script(
             transfer.target,
             transfer.work,
@@ -176,9 +178,9 @@ def _send(
     client: FirecrestClient, transfer: DirectoryTransfer, entries: Sequence[Entry], watch: Watch
 ) -> DirectoryTransfer:
     """Pack the tree, send the archive, and have it unpacked once it is there."""
-    transfer = _with_work(transfer, watch)
+    transfer = with_work(transfer, watch)
     with giving_up(client, transfer, watch.again):
-        transfer = sent(client, transfer, entries, watch, make=lambda: _make(client, transfer))
+        transfer = sent(client, transfer, entries, watch, make=lambda: make_work(client, transfer))
         return transfer if transfer.phase == "staging" else _have_unpacked(client, transfer, watch)
 
 
@@ -217,17 +219,3 @@ def _cleared(client: FirecrestClient, transfer: DirectoryTransfer) -> Next:
     abandon(client, transfer)
     crash_point("after_clearing")
     return finished(transfer, transfer.tree, transfer.way)
-
-
-def _with_work(transfer: DirectoryTransfer, watch: Watch) -> DirectoryTransfer:
-    """Choose the transfer's directory on the system, and say so before it is made."""
-    if not transfer.work:
-        work = workdir.path_in(paths.parent(transfer.target), watch.again.place)
-        transfer = replace(transfer, work=work)
-        watch.on_change(transfer)
-    return transfer
-
-
-def _make(client: FirecrestClient, transfer: DirectoryTransfer) -> None:
-    workdir.make(client, transfer.work, transfer.system, field="target_path")
-    crash_point("after_mkdir")

@@ -1,6 +1,6 @@
-"""How a directory goes in a task: step by step, waiting between the steps for a job or a task.
+"""How a transfer goes in a task step by step, waiting between the steps for a job or a task.
 
-Knows the story only; what the steps do stands in ``client.transfers.directory``, loaded when a task runs.
+Knows the story only; what the steps do stands in ``client.transfers.steps``, loaded when a task runs.
 What a retry finds of it is kept in ``_transfer_memory``.
 """
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from ..client import FirecrestClient
-    from ..client.transfers.directory import DirectoryOptions, DirectoryTransfer, Next, Watch
+    from ..client.transfers.directory import DirectoryOptions, DirectoryResult
+    from ..client.transfers.steps import Next, StepwiseTransfer, Watch
     from ._transfer_memory import TransferMemory
 
 NO_KEY = (
@@ -31,8 +32,8 @@ OTHER_KEY = "The download's URL cannot be unsealed: the workers do not share one
 T = TypeVar("T")
 
 
-class MovesDirectories(WaitsForTransfer):
-    """The part of the transfer operators that moves whole directories."""
+class GoesInSteps(WaitsForTransfer):
+    """The part of the transfer operators that goes in steps."""
 
     source_path: str
     target_path: str
@@ -45,13 +46,11 @@ class MovesDirectories(WaitsForTransfer):
     reattach: str
     wait_for_quota: bool
     quota_pauses: int
-    _moving: DirectoryTransfer | None = None
-    _last: DirectoryTransfer | None = None
+    _moving: StepwiseTransfer | None = None
+    _last: StepwiseTransfer | None = None
     """As it was noted last, in this process."""
 
-    def _start_directory(
-        self, client: FirecrestClient, watch: Watch, earlier: DirectoryTransfer | None
-    ) -> Next:
+    def _start_steps(self, client: FirecrestClient, watch: Watch, earlier: StepwiseTransfer | None) -> Next:
         raise NotImplementedError
 
     def _progress(self) -> Callable[[int, int], None]:
@@ -72,21 +71,21 @@ class MovesDirectories(WaitsForTransfer):
     def within_quota(self, action: Callable[[], T], context: Context) -> T:
         raise NotImplementedError
 
-    def _begin_directory(self, client: FirecrestClient, context: Context) -> Next:
+    def _begin_steps(self, client: FirecrestClient, context: Context) -> Next:
         """Go on with what an earlier try left, or start."""
         memory = self.memory(client, context)
         # A pause for a quota may have been made in this process, without a store to remember it.
-        earlier = self._last or self._known_directory(client, memory)
+        earlier = self._last or self._known_steps(client, memory)
         sending = self.known(client, memory)
         watch = self._watch(client, memory, context, sending)
         with self._forgetting(memory, watch):
-            return self._start_directory(client, watch, earlier)
+            return self._start_steps(client, watch, earlier)
 
-    def _known_directory(self, client: FirecrestClient, memory: TransferMemory) -> DirectoryTransfer | None:
+    def _known_steps(self, client: FirecrestClient, memory: TransferMemory) -> StepwiseTransfer | None:
         """Return how far this attempt's earlier try got, and end what another attempt left."""
-        from ..client.transfers.directory import give_up
+        from ..client.transfers.steps import give_up
 
-        found = memory.known_directory()
+        found = memory.known_steps()
         if found is None:
             return None
         transfer = _restored(found.values, found.secret)
@@ -94,20 +93,21 @@ class MovesDirectories(WaitsForTransfer):
             return transfer
         self.log.info("Giving up what the task had begun before: this try starts anew.")
         give_up(client, transfer)
-        memory.forget_directory()
+        memory.forget_steps()
         return None
 
-    def _end_directory(self, client: FirecrestClient, memory: TransferMemory) -> None:
-        """End what is left of a directory's transfer where there is a file now."""
-        from ..client.transfers.directory import give_up
+    def _end_steps(self, client: FirecrestClient, memory: TransferMemory) -> None:
+        """End what is left of a transfer in steps where one goes without now."""
+        from ..client.transfers.steps import give_up
 
-        found = memory.known_directory()
+        found = memory.known_steps()
         if found is not None:
             give_up(client, _restored(found.values, found.secret))
-            memory.forget_directory()
+            memory.forget_steps()
 
     def _options(self) -> DirectoryOptions:
-        from ..client.transfers.directory import TIME_LIMIT, DirectoryOptions
+        from ..client.transfers.directory import DirectoryOptions
+        from ..client.transfers.steps import TIME_LIMIT
 
         return DirectoryOptions(
             if_exists=self.if_exists,  # type: ignore[arg-type]
@@ -126,7 +126,7 @@ class MovesDirectories(WaitsForTransfer):
         sending: dict[str, Any] | None = None,
     ) -> Watch:
         from ..client.transfers import UploadState
-        from ..client.transfers.directory import Again, Watch
+        from ..client.transfers.steps import Again, Watch
 
         # Whether a pause for a quota leads back to what was done before it.
         stays = not self.deferrable or (memory.keeps and self.reattach != "never")
@@ -146,10 +146,10 @@ class MovesDirectories(WaitsForTransfer):
             again=again,
         )
 
-    def _noted(self, transfer: DirectoryTransfer, memory: TransferMemory) -> None:
+    def _noted(self, transfer: StepwiseTransfer, memory: TransferMemory) -> None:
         """Remember for a kill what there is to cancel and to remove, and for a later try how far it is."""
         self._last, self._running = transfer, (note := _note(transfer))
-        memory.keep_directory(note["directory"], _secret(transfer))
+        memory.keep_steps(note["steps"], _secret(transfer))
 
     @contextmanager
     def _forgetting(self, memory: TransferMemory, watch: Watch) -> Iterator[None]:
@@ -163,21 +163,13 @@ class MovesDirectories(WaitsForTransfer):
             raise
 
     def _wait_or_return(self, client: FirecrestClient, step: Next, context: Context) -> Any:
-        """Return the result of a directory that is there, or wait for what comes next."""
-        from ..client.transfers.directory import DirectoryTransfer
+        """Return the result of what is there, or wait for what comes next."""
+        from ..client.transfers.steps import StepwiseTransfer
 
-        if not isinstance(step, DirectoryTransfer):
+        if not isinstance(step, StepwiseTransfer):
             self._running = None
             self.memory(client, context).forget()
-            self.log.info(
-                "Done: %s, %d files with %d bytes, tree digest %s, %.1f s.",
-                step.target,
-                step.files,
-                step.bytes,
-                step.tree_sha256,
-                step.seconds,
-            )
-            return step.as_dict()
+            return self._done_directory(step)
         self._moving = step
         note, safe = self._storable(step)
         self.started(note, context)
@@ -186,7 +178,18 @@ class MovesDirectories(WaitsForTransfer):
             return self.wait_in_triggerer(note, context)
         return self.wait_here(client, note, context)
 
-    def _storable(self, transfer: DirectoryTransfer) -> tuple[dict[str, Any], bool]:
+    def _done_directory(self, result: DirectoryResult) -> dict[str, Any]:
+        self.log.info(
+            "Done: %s, %d files with %d bytes, tree digest %s, %.1f s.",
+            result.target,
+            result.files,
+            result.bytes,
+            result.tree_sha256,
+            result.seconds,
+        )
+        return result.as_dict()
+
+    def _storable(self, transfer: StepwiseTransfer) -> tuple[dict[str, Any], bool]:
         """Return what may be stored of a transfer, and whether that is enough to go on from.
 
         A download's URL is sealed; without a key it stays in this process.
@@ -201,25 +204,25 @@ class MovesDirectories(WaitsForTransfer):
             self.log.warning(NO_KEY)
         return note, note["sealed"] is not None
 
-    def _finish_directory(self, client: FirecrestClient, event: dict[str, Any], context: Context) -> Any:
+    def _finish_steps(self, client: FirecrestClient, event: dict[str, Any], context: Context) -> Any:
         """Take the next step, now that what was waited for is over; up to a limit of the site, again."""
         steps = iter([lambda: self._next_step(client, event, context)])
 
         def step() -> Next:
-            return next(steps, lambda: self._begin_directory(client, context))()
+            return next(steps, lambda: self._begin_steps(client, context))()
 
         return self._wait_or_return(client, self.within_quota(step, context), context)
 
     def _next_step(self, client: FirecrestClient, event: dict[str, Any], context: Context) -> Next:
         from ..client.job_json import job_from_dict
-        from ..client.transfers.directory import go_on
+        from ..client.transfers.steps import go_on
         from ._seal import unseal
 
         note = event["carry"]
         memory = self.memory(client, context)
         watch = self._watch(client, memory, context)
         secret = unseal(note["sealed"]) if note.get("sealed") else None
-        transfer = self._moving or _restored(note["directory"], secret)
+        transfer = self._moving or _restored(note["steps"], secret)
         self._running = note
         with self._forgetting(memory, watch):
             if self._moving is None and note.get("sealed") and secret is None:
@@ -227,31 +230,32 @@ class MovesDirectories(WaitsForTransfer):
             job = job_from_dict(event["jobs"][0]) if event.get("jobs") else None
             return go_on(client, transfer, job, watch=watch)
 
-    def _fetch_again(self, client: FirecrestClient, transfer: DirectoryTransfer, watch: Watch) -> Next:
+    def _fetch_again(self, client: FirecrestClient, transfer: StepwiseTransfer, watch: Watch) -> Next:
         """Have the packed archive put into the object store once more, and wait in the worker."""
-        from ..client.transfers.directory import fetch_again
+        from ..client.transfers.directory import DirectoryTransfer, fetch_again
 
+        assert isinstance(transfer, DirectoryTransfer)  # What else is downloaded has no job of ours.
         self.log.warning("%s Fetching the archive again, and waiting in the worker.", OTHER_KEY)
         self.deferrable = False
         return fetch_again(client, transfer, watch=watch)
 
 
-def _restored(values: dict[str, Any], secret: dict[str, Any] | None) -> DirectoryTransfer:
+def _restored(values: dict[str, Any], secret: dict[str, Any] | None) -> StepwiseTransfer:
     """Return the transfer of a note, with its URL where that can be read here."""
-    from ..client.transfers.directory import DirectoryTransfer
+    from ..client.transfers.steps import restored
 
     if secret is not None:
         values = {**values, "staged": {**values["staged"], **secret}}
-    return DirectoryTransfer.from_dict(values)
+    return restored(values)
 
 
-def _secret(transfer: DirectoryTransfer) -> dict[str, Any] | None:
+def _secret(transfer: StepwiseTransfer) -> dict[str, Any] | None:
     """Return what of a transfer must not be stored in clear, or None."""
     url = (transfer.staged or {}).get("url")
     return None if url is None else {"url": url}
 
 
-def _note(transfer: DirectoryTransfer) -> dict[str, Any]:
+def _note(transfer: StepwiseTransfer) -> dict[str, Any]:
     """Return a transfer as plain JSON without its URL."""
     values = transfer.as_dict()
     if values["staged"] is not None:
@@ -267,5 +271,5 @@ def _note(transfer: DirectoryTransfer) -> dict[str, Any]:
         "leftover": left.as_dict() if left else None,
         # A later attempt finds the job, by what is remembered or by its name, and ends it.
         "marked": True,
-        "directory": values,
+        "steps": values,
     }

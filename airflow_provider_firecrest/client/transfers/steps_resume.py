@@ -1,7 +1,7 @@
-"""Going on with a directory's transfer that an earlier process left, and giving one up without a trace.
+"""Going on with a transfer in steps that an earlier process left, and giving one up without a trace.
 
 Knows which of what was done still holds: the source, the jobs, what stands on the system. Must not take a
-step itself (``directory_upload`` and ``directory_download`` do).
+step itself (``directory_upload``, ``directory_download`` and ``atomic_upload`` do).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from ..errors import FirecrestError, NotFoundError
 from ..leftovers import Leftover, remove_leftover
 from ..models import Job
 from ..sync_client import FirecrestClient
-from . import directory_jobs, orphans, tree_jobs, workdir
-from .directory_state import Again, DirectoryTransfer
+from . import orphans, steps_jobs, tree_jobs, workdir
+from .steps_state import Again, AnyTransfer, StepwiseTransfer
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 
@@ -26,9 +26,7 @@ _HASTE = 5.0
 """Seconds for repeating a question without whose answer one can go on."""
 
 
-def continued(
-    client: FirecrestClient, planned: DirectoryTransfer, earlier: DirectoryTransfer
-) -> DirectoryTransfer | None:
+def continued(client: FirecrestClient, planned: AnyTransfer, earlier: StepwiseTransfer) -> AnyTransfer | None:
     """Return the transfer to go on with, or None when it has to start anew; then the old one is given up.
 
     :param client: the client.
@@ -36,7 +34,8 @@ def continued(
     :param earlier: how far an earlier process got.
     :endpoint: GET .../jobs/{job_id}, GET .../jobs, GET .../ops/stat; v1: GET /tasks/{task_id}
     """
-    going = _still_holding(client, earlier) if _is_the_same(planned, earlier) else None
+    same = _if_the_same(planned, earlier)
+    going = _still_holding(client, same) if same is not None else None
     if going is None:
         logger.info("The transfer to %s starts anew.", planned.target)
         give_up(client, earlier)
@@ -45,14 +44,14 @@ def continued(
     return going
 
 
-def has_put_it_there(client: FirecrestClient, earlier: DirectoryTransfer) -> bool:
-    """Return whether the tree at an upload's target is an earlier try's own work.
+def has_put_it_there(client: FirecrestClient, earlier: StepwiseTransfer) -> bool:
+    """Return whether what is at an upload's target is an earlier try's own work.
 
     :param client: the client.
     :param earlier: how far that try got.
     :endpoint: GET .../jobs/{job_id}
     """
-    if earlier.direction != "upload" or earlier.phase not in ("unpacking", "done"):
+    if earlier.direction != "upload" or earlier.phase not in ("unpacking", "placing", "done"):
         return False
     if earlier.phase == "done":
         return True
@@ -60,7 +59,7 @@ def has_put_it_there(client: FirecrestClient, earlier: DirectoryTransfer) -> boo
     return job is not None and job.succeeded
 
 
-def give_up(client: FirecrestClient, transfer: DirectoryTransfer) -> None:
+def give_up(client: FirecrestClient, transfer: StepwiseTransfer) -> None:
     """End the jobs of a transfer that nobody goes on with, and remove what it has on the system.
 
     Never raises.
@@ -71,12 +70,12 @@ def give_up(client: FirecrestClient, transfer: DirectoryTransfer) -> None:
     """
     if not transfer.work:
         return
-    directory_jobs.end_all(client, transfer.work, transfer.system, transfer.job_id)
+    steps_jobs.end_all(client, transfer.work, transfer.system, transfer.job_id)
     _end_the_servers(client, transfer.work, transfer.system)
     abandon(client, transfer)
 
 
-def clear_up_unnoted(client: FirecrestClient, transfer: DirectoryTransfer, again: Again) -> None:
+def clear_up_unnoted(client: FirecrestClient, transfer: StepwiseTransfer, again: Again) -> None:
     """Give up what earlier processes of the same task left beside a transfer and nobody wrote down; never
     raises.
 
@@ -102,7 +101,7 @@ def clear_up_unnoted(client: FirecrestClient, transfer: DirectoryTransfer, again
         give_up(client, replace(transfer, work=work, replaces=upload, job_id=None))
 
 
-def abandon(client: FirecrestClient, transfer: DirectoryTransfer) -> bool:
+def abandon(client: FirecrestClient, transfer: StepwiseTransfer) -> bool:
     """Remove what a transfer has on the system; its job must be over or cancelled. Never raises.
 
     :param client: the client.
@@ -114,7 +113,7 @@ def abandon(client: FirecrestClient, transfer: DirectoryTransfer) -> bool:
 
 
 @contextmanager
-def giving_up(client: FirecrestClient, transfer: DirectoryTransfer, again: Again) -> Iterator[None]:
+def giving_up(client: FirecrestClient, transfer: StepwiseTransfer, again: Again) -> Iterator[None]:
     """When the block raises, leave nothing of the transfer on the system; unless it may pass, and a later
     process goes on.
     """
@@ -131,7 +130,7 @@ def giving_up(client: FirecrestClient, transfer: DirectoryTransfer, again: Again
 
 @contextmanager
 def giving_up_earlier(
-    client: FirecrestClient, earlier: DirectoryTransfer | None, again: Again
+    client: FirecrestClient, earlier: StepwiseTransfer | None, again: Again
 ) -> Iterator[None]:
     """When the block raises, leave nothing of what an earlier process began; unless it may pass, and a later
     one goes on.
@@ -144,8 +143,8 @@ def giving_up_earlier(
         raise
 
 
-def _is_the_same(planned: DirectoryTransfer, earlier: DirectoryTransfer) -> bool:
-    def what(transfer: DirectoryTransfer) -> tuple[object, ...]:
+def _if_the_same(planned: AnyTransfer, earlier: StepwiseTransfer) -> AnyTransfer | None:
+    def what(transfer: StepwiseTransfer) -> tuple[object, ...]:
         # Over is over: what has come to the target is what the source was then.
         stamp = "" if earlier.phase == "done" else transfer.source_stamp
         return (
@@ -157,30 +156,32 @@ def _is_the_same(planned: DirectoryTransfer, earlier: DirectoryTransfer) -> bool
             stamp,
         )
 
-    return what(planned) == what(earlier)
+    if not isinstance(earlier, type(planned)):
+        return None
+    return earlier if what(planned) == what(earlier) else None
 
 
-def _still_holding(client: FirecrestClient, earlier: DirectoryTransfer) -> DirectoryTransfer | None:
+def _still_holding(client: FirecrestClient, earlier: AnyTransfer) -> AnyTransfer | None:
     if earlier.phase is None:
         # Nothing is done that would take longer than the checks which it did not get through.
         return None
     if earlier.phase == "staging":
         return _by_staging(client, earlier)
-    if earlier.phase not in ("comparing", "packing", "unpacking"):
+    if earlier.phase not in steps_jobs.OF_OURS:
         return earlier
-    if earlier.phase == "packing" and earlier.tree is not None:
+    if earlier.phase == "packing" and earlier.is_packed:
         # Packed and measured; only the archive has to be fetched.
-        return earlier if _is_there(client, earlier.archive, earlier) else None
+        return earlier if _is_there(client, earlier.payload, earlier) else None
     if earlier.job_id is None:
-        job_id = directory_jobs.found(client, earlier)
+        job_id = steps_jobs.found(client, earlier)
         if job_id is None:
-            needed = earlier.phase == "unpacking"
-            return earlier if not needed or _is_there(client, earlier.archive, earlier) else None
+            needed = earlier.phase in ("unpacking", "placing")
+            return earlier if not needed or _is_there(client, earlier.payload, earlier) else None
         earlier = earlier.waits_for(earlier.phase, job_id=job_id, job_name=earlier.job_name)
     return _by_job(client, earlier)
 
 
-def _by_job(client: FirecrestClient, earlier: DirectoryTransfer) -> DirectoryTransfer | None:
+def _by_job(client: FirecrestClient, earlier: AnyTransfer) -> AnyTransfer | None:
     job = _job(client, earlier)
     if job is None:
         # Not shown yet, perhaps; the waiting will tell.
@@ -188,14 +189,14 @@ def _by_job(client: FirecrestClient, earlier: DirectoryTransfer) -> DirectoryTra
     if not job.is_final:
         return earlier
     if not job.succeeded:
-        return directory_jobs.of_holder(client, earlier, job)
+        return steps_jobs.of_holder(client, earlier, job)
     return earlier if _is_there(client, tree_jobs.path_in(earlier.work, tree_jobs.REPORT), earlier) else None
 
 
-def _by_staging(client: FirecrestClient, earlier: DirectoryTransfer) -> DirectoryTransfer | None:
+def _by_staging(client: FirecrestClient, earlier: AnyTransfer) -> AnyTransfer | None:
     if earlier.direction == "download":
         # Whether the object can still be had is looked at when it is fetched; if not, it is staged once more.
-        return earlier if _is_there(client, earlier.archive, earlier) else None
+        return earlier if _is_there(client, earlier.payload, earlier) else None
     if earlier.job_id is not None:
         job = _job(client, earlier)
         return earlier if job is not None and (job.succeeded or not job.is_final) else None
@@ -206,14 +207,14 @@ def _by_staging(client: FirecrestClient, earlier: DirectoryTransfer) -> Director
     return earlier if task.succeeded or not task.is_final else None
 
 
-def _job(client: FirecrestClient, transfer: DirectoryTransfer) -> Job | None:
+def _job(client: FirecrestClient, transfer: StepwiseTransfer) -> Job | None:
     try:
         return client.get_job(str(transfer.job_id), system=transfer.system)
     except NotFoundError:
         return None
 
 
-def _is_there(client: FirecrestClient, path: str, transfer: DirectoryTransfer) -> bool:
+def _is_there(client: FirecrestClient, path: str, transfer: StepwiseTransfer) -> bool:
     try:
         client.stat(path, system=transfer.system)
     except NotFoundError:
@@ -222,19 +223,20 @@ def _is_there(client: FirecrestClient, path: str, transfer: DirectoryTransfer) -
 
 
 def _end_the_servers(client: FirecrestClient, work: str, system: str) -> None:
-    """End the server's jobs that move an archive; FirecREST v1 cannot end its tasks."""
+    """End the server's jobs that move the bytes; FirecREST v1 cannot end its tasks."""
     if client.api.generation == 2:
         orphans.cancel_movers(client, paths.basename(work), system)
 
 
-def _said(transfer: DirectoryTransfer) -> str:
+def _said(transfer: StepwiseTransfer) -> str:
     job = f"job {transfer.job_id}" if transfer.job_id else "the job"
     said = {
         "comparing": f"{job} measures the tree on the system",
         "packing": f"{job} packs the tree",
-        "sending": "the archive is on its way",
-        "staging": "the archive is in the object store, or on its way there",
+        "sending": "the bytes are on their way",
+        "staging": "the bytes are in the object store, or on their way there",
         "unpacking": f"{job} unpacks the archive",
+        "placing": f"{job} gives the file its name",
         "publishing": "the tree was about to get its name",
         "done": "it is there",
     }

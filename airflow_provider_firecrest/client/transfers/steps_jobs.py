@@ -1,8 +1,8 @@
-"""The batch jobs of a directory's transfer: submitted once, found again, followed to the one that works.
+"""The batch jobs of a transfer in steps: submitted once, found again, followed to the one that works.
 
 A job's name holds the name of the directory it works in, which no other transfer has, and the mark of the
 task's attempt. Of two jobs in one directory only one works: it holds the claim there. Must not know what the
-jobs do (``tree_jobs``).
+jobs do (``tree_jobs``, ``place_job``).
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from ..errors import AmbiguousError, FirecrestError, NotFoundError
 from ..models import Job
 from ..sync_client import FirecrestClient
 from . import tree_jobs, workdir
-from .directory_state import DirectoryTransfer, Phase, Watch
+from .steps_state import AnyTransfer, Phase, StepwiseTransfer, Watch
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
+
+OF_OURS: tuple[Phase, ...] = ("comparing", "packing", "unpacking", "placing")
+"""Phases in which a job of ours is waited for."""
 
 _WINDOW = "7d"
 _LOOK_EVERY = 3.0
@@ -29,14 +32,14 @@ _CLAIMED_WITHIN = 5.0
 
 
 def submitted(
-    client: FirecrestClient, transfer: DirectoryTransfer, phase: Phase, what: str, script: str, watch: Watch
-) -> DirectoryTransfer:
+    client: FirecrestClient, transfer: AnyTransfer, phase: Phase, what: str, script: str, watch: Watch
+) -> AnyTransfer:
     """Submit a script that works in the transfer's directory; return the transfer, waiting for its job.
 
     :param client: the client.
     :param transfer: the transfer.
     :param phase: what it waits for from now on.
-    :param what: ``pack``, ``unpack`` or ``measure``, for the job's name.
+    :param what: ``pack``, ``unpack``, ``measure`` or ``place``, for the job's name.
     :param script: the batch script; of two copies it lets only one work.
     :param watch: who is told, before the request and after it.
     :endpoint: POST /compute/{system}/jobs
@@ -55,7 +58,7 @@ def submitted(
     return transfer
 
 
-def found(client: FirecrestClient, transfer: DirectoryTransfer) -> str | None:
+def found(client: FirecrestClient, transfer: StepwiseTransfer) -> str | None:
     """Return the id of the job that an earlier process may have submitted without noting it, or None.
 
     Looks until such a job would show. One that has begun has left its id in the directory, whatever the lists
@@ -79,7 +82,7 @@ def found(client: FirecrestClient, transfer: DirectoryTransfer) -> str | None:
         time.sleep(min(_LOOK_EVERY, left))
 
 
-def of_holder(client: FirecrestClient, transfer: DirectoryTransfer, job: Job) -> DirectoryTransfer | None:
+def of_holder(client: FirecrestClient, transfer: AnyTransfer, job: Job) -> AnyTransfer | None:
     """Return the transfer, waiting for the job that really works, when ``job`` left because of it; else None.
 
     :param client: the client.
@@ -87,7 +90,7 @@ def of_holder(client: FirecrestClient, transfer: DirectoryTransfer, job: Job) ->
     :param job: the job in its final state.
     :endpoint: GET .../ops/download
     """
-    if job.exit_code != tree_jobs.TAKEN or transfer.phase not in ("comparing", "packing", "unpacking"):
+    if job.exit_code != tree_jobs.TAKEN or transfer.phase not in OF_OURS:
         return None
     holder = _holder(client, transfer)
     if holder is None or holder == job.job_id:
@@ -134,7 +137,7 @@ def _works_there(name: str, ending: str) -> bool:
     return name.startswith("firecrest-") and plain_name(name).endswith(ending)
 
 
-def _submit(client: FirecrestClient, transfer: DirectoryTransfer, script: str) -> str:
+def _submit(client: FirecrestClient, transfer: StepwiseTransfer, script: str) -> str:
     """Submit; after a lost answer the job is looked for, and submitted again when it does not show."""
 
     def once() -> str:
@@ -157,7 +160,7 @@ def _submit(client: FirecrestClient, transfer: DirectoryTransfer, script: str) -
     return _find(client, transfer) or once()
 
 
-def _find(client: FirecrestClient, transfer: DirectoryTransfer) -> str | None:
+def _find(client: FirecrestClient, transfer: StepwiseTransfer) -> str | None:
     deadline = time.monotonic() + limits.JOB_VISIBLE_WITHIN
     while True:
         try:
@@ -173,7 +176,7 @@ def _find(client: FirecrestClient, transfer: DirectoryTransfer) -> str | None:
         time.sleep(_LOOK_EVERY)
 
 
-def _holder(client: FirecrestClient, transfer: DirectoryTransfer) -> str | None:
+def _holder(client: FirecrestClient, transfer: StepwiseTransfer) -> str | None:
     """Return the id in the claim, giving its owner a moment to write it down."""
     deadline = time.monotonic() + _CLAIMED_WITHIN
     while True:
@@ -183,7 +186,7 @@ def _holder(client: FirecrestClient, transfer: DirectoryTransfer) -> str | None:
         time.sleep(1.0)
 
 
-def _claimed(client: FirecrestClient, transfer: DirectoryTransfer) -> str | None:
+def _claimed(client: FirecrestClient, transfer: StepwiseTransfer) -> str | None:
     path = tree_jobs.path_in(transfer.work, tree_jobs.CLAIM)
     try:
         return client.download(path, system=transfer.system).decode(errors="replace").strip() or None
