@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from ..hooks._task import DEFAULT_CONN_ID, within_kill_budget
+from ..hooks._task import DEFAULT_CONN_ID
 from ._checksums import TakesChecksums
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from ..client import FirecrestClient
-    from ..client.fileops import StartedOperation
+    from ._fileops import FileOperator
 
 OPERATIONS: dict[str, tuple[str, ...]] = {
     "checksum": (),
@@ -42,6 +42,9 @@ _NUMBERS = ("lines", "size", "offset")
 _TEXTS = ("group", "link_path", "mode", "owner", "target_path")
 """The arguments that are numbers and texts; the others are true or false. Templates make texts of numbers,
 and numbers of texts."""
+
+_LOOK_EVERY = 5.0
+"""Seconds between two looks at the job of a rename, at most."""
 
 _NEEDED = {"chmod": "mode", "rename": "target_path", "symlink": "link_path"}
 
@@ -69,7 +72,7 @@ class FirecrestFilesystemOperator(TakesChecksums, BaseOperator):
 
     template_fields: Sequence[str] = ("path", "arguments", "system", "firecrest_conn_id")
     ui_color = "#efe8d3"
-    _renaming: StartedOperation | None = None
+    _renaming: FileOperator | None = None
 
     def __init__(
         self,
@@ -94,28 +97,36 @@ class FirecrestFilesystemOperator(TakesChecksums, BaseOperator):
         """Do it."""
         with self.firecrest() as client, self.checksums(context):
             arguments = self._checked(self.arguments or {})
-            value = self._value(client, arguments)
+            if self.operation == "rename":
+                value: Any = self._rename(client, arguments["target_path"], context)
+            else:
+                value = self._value(client, arguments)
             system = self.system or client.system
             return {"operation": self.operation, "path": self.path, "system": system, "value": value}
 
     def on_kill(self) -> None:
         """Cancel the job that the task waits for, in 4 s: Airflow sends SIGKILL after 5."""
         super().on_kill()
-        renaming, self._renaming = self._renaming, None
-        if renaming is None:
-            return
-        from ..client.fileops import cancel_operation
+        if self._renaming is not None:
+            self._renaming.on_kill()
 
-        self.log.info("The task was killed: cancelling job %s.", renaming.job_id)
-        within_kill_budget(
-            self.log, "Cancelling the job", lambda client: cancel_operation(client, renaming), self.hook
+    def _rename(self, client: FirecrestClient, target: str, context: Context) -> Any:
+        """Move it as FirecrestInternalMoveOperator does: on v2 by a job, which a retry must find."""
+        from .internal import FirecrestInternalMoveOperator
+
+        if client.api.generation == 2:
+            self.log.info("FirecREST v2 has no call for this: it is done by a job, which may have to queue.")
+        self._renaming = FirecrestInternalMoveOperator(
+            task_id=self.task_id,
+            source_path=self.path,
+            target_path=target,
+            system=self.system,
+            firecrest_conn_id=self.firecrest_conn_id,
+            execution_timeout=self.execution_timeout,
+            poll_interval=_LOOK_EVERY,
+            deferrable=False,
         )
-
-    def _rename_runs(self, started: StartedOperation) -> None:
-        """Remember the job for a kill. One that came while it was being submitted is carried out now."""
-        self._renaming = started
-        if self._killed:
-            self.on_kill()
+        return self._renaming.perform(context)
 
     def _value(self, client: FirecrestClient, arguments: dict[str, Any]) -> Any:
         if self.operation == "checksum":
@@ -123,17 +134,6 @@ class FirecrestFilesystemOperator(TakesChecksums, BaseOperator):
 
             size = client.stat(self.path, system=self.system).size
             return remote_sha256(client, self.path, size, self.system or str(client.system))
-        if self.operation == "rename":
-            from ..client.fileops import run_operation
-
-            if client.api.generation == 2:
-                self.log.info(
-                    "FirecREST v2 has no call for this: it is done by a job, which may have to queue."
-                )
-            target = arguments["target_path"]
-            return run_operation(
-                client, "mv", self.path, target, system=self.system, on_start=self._rename_runs
-            ).as_dict()
         if self.operation == "rm":
             from ..client.fileops.plan import checked_paths
 

@@ -255,7 +255,7 @@ def test_a_kill_cancels_the_job_of_a_rename(firecrest: FirecrestForTest, tmp_pat
         arguments={"target_path": str(firecrest.directory / "g")},
     )
 
-    with killed_when(lambda: task._renaming, task, firecrest, name="MoveFiles"):
+    with killed_when(lambda: states(firecrest, name="MoveFiles"), task, firecrest, name="MoveFiles"):
         task.execute(context())
 
     assert (firecrest.directory / "f").exists()

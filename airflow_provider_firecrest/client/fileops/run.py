@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ..models import Job
 from ..sync_client import FirecrestClient
 from .dependency import failed_first, may_wait_forever
 from .finish import cancel_operation, finish_operation
-from .operation import FileOperationResult, Kind, StartedOperation
+from .operation import FileOperationResult, Kind
 from .plan import plan_operation
 from .start import start_operation
 
@@ -22,7 +21,6 @@ def run_operation(
     *,
     poll_interval: float = 5.0,
     timeout: float | None = None,
-    on_start: Callable[[StartedOperation], None] | None = None,
     **options: Any,
 ) -> FileOperationResult:
     """Do a file operation on the system and wait for its proof.
@@ -33,7 +31,6 @@ def run_operation(
     :param target: absolute path on the system; none for ``rm``.
     :param poll_interval: seconds between two looks at the job.
     :param timeout: seconds after which to give up waiting for a job; it is cancelled then.
-    :param on_start: called with the operation once it has a job, so that a kill can cancel it.
     :param options: as for ``plan_operation``.
     :returns: the proven result.
     :raises FirecrestError: it failed; the message says what was found.
@@ -49,8 +46,6 @@ def run_operation(
         )
 
     try:
-        if on_start is not None:
-            on_start(started)
         if operation.after_job_id is not None and may_wait_forever(client, started.operation):
             first = end_of(operation.after_job_id)
             if not first.succeeded:
