@@ -23,13 +23,12 @@ from . import retry
 from .auth import TokenRequest
 from .calls import Calls
 from .detect import Api, after_page, detect, explained
-from .driver import Driver, lost_answer, not_sent, tls_problem
+from .driver import Driver, lost_answer, no_token_server, not_sent, tls_problem
 from .errors import (
     AuthenticationError,
     ConfigurationError,
     FirecrestError,
     NotFirecrestError,
-    UnavailableError,
 )
 from .flow import Flow, Kind, Request, Response, Sleep
 from .settings import Settings
@@ -205,9 +204,7 @@ class AsyncFirecrestClient(Driver, Calls):
         except httpx.HTTPError as error:
             if problem := tls_problem(error):
                 raise ConfigurationError(f"auth_url: {problem}.") from None
-            raise UnavailableError(
-                f"The token server (auth_url) cannot be reached ({type(error).__name__})."
-            ) from None
+            raise no_token_server(question, type(error).__name__) from None
         return _response(answer)
 
     async def _once(self, request: Request, token: str | None) -> Response:
@@ -240,7 +237,7 @@ class AsyncFirecrestClient(Driver, Calls):
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
             if problem := tls_problem(error):
                 raise ConfigurationError(f"host: {problem}.") from None
-            raise not_sent(request, type(error).__name__) from None
+            raise not_sent(self.base_url, request, type(error).__name__) from None
         except httpx.TimeoutException:
             raise lost_answer(request, f"nothing within {timeout:.0f} s") from None
         except httpx.HTTPError as error:

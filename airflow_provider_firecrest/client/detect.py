@@ -58,6 +58,7 @@ def detect(settings: Settings) -> Flow[Api]:
             return api(settings)
     raise ProtocolError(
         f"host: what answers at {settings.base_url} is neither FirecREST v1 nor v2 (GET /status/systems)."
+        " Write FirecREST's whole base URL, with its path, such as https://api.example.org/firecrest/v2."
     )
 
 

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
+from .auth import TokenRequest
 from .detect import Api, known_api
 from .errors import (
     AmbiguousError,
@@ -178,7 +180,7 @@ def tls_problem(error: BaseException) -> str | None:
         if isinstance(each, ssl.SSLCertVerificationError):
             return f"the server's certificate is not accepted: {each.verify_message}"
         if isinstance(each, ssl.SSLError) and each.reason in _NO_TLS:
-            return "what answers there does not speak TLS; is it an http:// address?"
+            return "what answers there does not speak TLS; an address without TLS begins with http://"
     return None
 
 
@@ -198,8 +200,15 @@ def lost_answer(request: Request, reason: str) -> FirecrestError:
     )
 
 
-def not_sent(request: Request, reason: str) -> FirecrestError:
+def not_sent(base_url: str, request: Request, reason: str) -> FirecrestError:
     """Return the error for a request that never arrived."""
+    host = urlsplit(base_url).netloc
     return UnavailableError(
-        f"FirecREST cannot be reached ({reason}).", method=request.method, path=request.path
+        f"FirecREST cannot be reached at {host} ({reason}).", method=request.method, path=request.path
     )
+
+
+def no_token_server(question: TokenRequest, reason: str) -> FirecrestError:
+    """Return the error for a question for a token that never arrived or was not answered."""
+    host = urlsplit(question.url).netloc
+    return UnavailableError(f"The token server (auth_url) cannot be reached at {host} ({reason}).")

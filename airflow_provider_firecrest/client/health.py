@@ -30,10 +30,11 @@ def check_connection(client: FirecrestClient) -> tuple[bool, str]:
     except AuthenticationError as error:
         return False, f"Login failed: {_plain(error)}"
     except ProtocolError as error:
+        if error.message.startswith("host: "):
+            return False, f"API failed: {error.message}"
         return False, f"API failed: {client.base_url} does not answer like FirecREST. {_plain(error)}"
     except FirecrestError as error:
-        hop = "Token server" if "token server" in error.message.lower() else "API"
-        return False, f"{hop} failed: {_plain(error)}"
+        return False, f"{_hop(error)} failed: {_plain(error)}"
     names = ", ".join(each.name for each in systems) or "none"
     which = f"FirecREST v{client.api.generation}"
     if client.system is None:
@@ -65,6 +66,13 @@ def _sick_service(system: System) -> str | None:
             why = f": {each.message}" if each.message else "."
             return f"{name.capitalize()}{where} of {system.name} failed at FirecREST's last check{why}"
     return None
+
+
+def _hop(error: FirecrestError) -> str:
+    """Name what an error speaks of that says nothing of credentials."""
+    if error.message.startswith("auth_command"):
+        return "Token command"
+    return "Token server" if "token server" in error.message.lower() else "API"
 
 
 def _plain(error: FirecrestError) -> str:

@@ -62,6 +62,8 @@ class Settings:
         for name in ("timeout", "max_requests_per_second", "max_concurrent_requests", "max_script_size"):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"{name}: must be greater than 0.")
+        if self.working_dir and not self.working_dir.startswith("/"):
+            raise ConfigurationError(f"working_dir: {self.working_dir!r} is not an absolute path.")
         if not self.retry_budget >= 0:
             raise ConfigurationError("retry_budget: must not be negative.")
         object.__setattr__(self, "base_url", self.base_url.rstrip("/"))

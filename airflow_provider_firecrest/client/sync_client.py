@@ -20,13 +20,12 @@ from . import retry
 from .auth import TokenRequest
 from .calls import Calls
 from .detect import Api, after_page, detect, explained
-from .driver import Driver, causes, lost_answer, not_sent, tls_problem
+from .driver import Driver, causes, lost_answer, no_token_server, not_sent, tls_problem
 from .errors import (
     AuthenticationError,
     ConfigurationError,
     FirecrestError,
     NotFirecrestError,
-    UnavailableError,
 )
 from .flow import Flow, Kind, Request, Response, Sleep
 from .settings import Settings
@@ -189,9 +188,7 @@ class FirecrestClient(Driver, Calls):
                 raise ConfigurationError(f"auth_url: {problem}.") from None
             if isinstance(error, ValueError):
                 raise ConfigurationError("auth_url: nothing can be sent to this address.") from None
-            raise UnavailableError(
-                f"The token server (auth_url) cannot be reached ({_reason(error)})."
-            ) from None
+            raise no_token_server(question, _reason(error)) from None
         return _response(answer)
 
     def _once(self, request: Request, token: str | None) -> Response:
@@ -221,9 +218,9 @@ class FirecrestClient(Driver, Calls):
                 allow_redirects=False,
             )
         except requests.exceptions.ConnectTimeout:
-            raise not_sent(request, "no connection within the time limit") from None
+            raise not_sent(self.base_url, request, "no connection within the time limit") from None
         except requests.exceptions.ConnectionError as error:
-            raise _connection_error(request, error) from None
+            raise _connection_error(self.base_url, request, error) from None
         except requests.exceptions.Timeout:
             raise lost_answer(request, f"nothing within {timeout:.0f} s") from None
         except requests.exceptions.RequestException as error:
@@ -258,7 +255,9 @@ def _basic(question: TokenRequest) -> HTTPBasicAuth | None:
     return HTTPBasicAuth(*(each.encode() for each in question.basic)) if question.basic else None
 
 
-def _connection_error(request: Request, error: requests.exceptions.ConnectionError) -> FirecrestError:
+def _connection_error(
+    base_url: str, request: Request, error: requests.exceptions.ConnectionError
+) -> FirecrestError:
     """Tell a connection that never came about from one that broke: only the first surely changed nothing."""
     if problem := tls_problem(error):
         return ConfigurationError(f"host: {problem}.")
@@ -270,7 +269,7 @@ def _connection_error(request: Request, error: requests.exceptions.ConnectionErr
         "ConnectTimeoutError",
         "ProxyError",
     ):
-        return not_sent(request, _reason(error))
+        return not_sent(base_url, request, _reason(error))
     return lost_answer(request, "the connection broke")
 
 

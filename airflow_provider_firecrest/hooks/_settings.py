@@ -103,6 +103,19 @@ def extra_of(conn: ConnectionLike) -> dict[str, Any]:
     return {key: value for key, value in unprefixed.items() if value is not None and value != ""}
 
 
+def misspelt(conn: ConnectionLike) -> list[str]:
+    """Return a sentence for each extra field that nobody reads and that is almost one of ours.
+
+    A connection may hold fields for somebody else; one that was misspelt would be left out without a word.
+    """
+    told = []
+    for key in extra_of(conn):
+        likely = [] if key in FIELDS else difflib.get_close_matches(key, FIELDS, n=1, cutoff=0.75)
+        if likely:
+            told.append(f"The field {key!r} in extra is not used; is {likely[0]!r} meant?")
+    return told
+
+
 def secrets_of(conn: ConnectionLike) -> list[str]:
     """Return the values of a connection that must not be seen."""
     extra = extra_of(conn)

@@ -5,12 +5,13 @@ Knows Airflow's connections and how they are tested. Everything about FirecREST 
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseHook
 
-from ._settings import secrets_of, settings_from_connection
+from ._settings import misspelt, secrets_of, settings_from_connection
 
 if TYPE_CHECKING:
     from ..client import AsyncFirecrestClient, FirecrestClient, Settings
@@ -40,6 +41,7 @@ class FirecrestHook(BaseHook):
         super().__init__()
         self.firecrest_conn_id = firecrest_conn_id
         self._client: FirecrestClient | None = None
+        self._hints: list[str] = []
 
     @cached_property
     def settings(self) -> Settings:
@@ -50,6 +52,9 @@ class FirecrestHook(BaseHook):
         connection = self.get_connection(self.firecrest_conn_id)
         settings = settings_from_connection(connection)
         self._mask(connection)
+        self._hints = misspelt(connection)
+        for hint in self._hints:
+            self.log.warning("Connection %r: %s", self.firecrest_conn_id, hint)
         return settings
 
     def get_conn(self) -> FirecrestClient:
@@ -98,10 +103,14 @@ class FirecrestHook(BaseHook):
 
         try:
             with FirecrestClient(self.settings.with_changes(timeout=4.0, retry_budget=0.0)) as client:
-                return check_connection(client)
+                well, told = check_connection(client)
+                return well, " ".join([told, *self._hints])
         except FirecrestError as error:
             return False, str(error)
         except AirflowNotFoundException:
+            variable = f"AIRFLOW_CONN_{self.firecrest_conn_id.upper()}"
+            if os.environ.get(variable):
+                return False, f"{variable} in the environment holds no connection: neither JSON nor a URI."
             return False, f"There is no connection {self.firecrest_conn_id!r}; create it, or correct the id."
 
     @staticmethod

@@ -281,11 +281,11 @@ def test_a_port_where_nobody_listens_is_unavailable_for_every_kind_of_call(
     call: Any, subject: Subject
 ) -> None:
     """Nothing was sent, so even a submit may be repeated by whoever made it."""
-    with pytest.raises(UnavailableError) as raised:
-        subject.one(settings(f"http://127.0.0.1:{http_double.refused_port()}", retry_budget=0.0), call)
+    nobody = f"127.0.0.1:{http_double.refused_port()}"
+    with pytest.raises(UnavailableError, match=f"cannot be reached at {nobody} ") as raised:
+        subject.one(settings(f"http://{nobody}/v2", retry_budget=0.0), call)
 
     assert not isinstance(raised.value, RequestTimeoutError)
-    assert "cannot be reached" in str(raised.value)
 
 
 def test_a_submit_waits_for_a_server_that_is_just_starting(subject: Subject) -> None:
@@ -487,7 +487,7 @@ def test_a_bundle_that_is_not_there_is_named(subject: Subject) -> None:
 
 
 def test_https_where_http_is_spoken_is_named(subject: Subject, server: HttpDouble) -> None:
-    with pytest.raises(ConfigurationError, match=r"^host: .*does not speak TLS"):
+    with pytest.raises(ConfigurationError, match=r"^host: .*does not speak TLS.*http://\.$"):
         subject.one(settings(server.url.replace("http:", "https:")), get_job)
 
 

@@ -19,6 +19,8 @@ from airflow_provider_firecrest.client import (
     rate,
     tokens,
 )
+from airflow_provider_firecrest.client import auth as auth_module
+from airflow_provider_firecrest.client.auth import TokenCommand
 from airflow_provider_firecrest.client.health import check_connection
 
 from . import http_double
@@ -127,6 +129,25 @@ def test_a_token_server_that_is_not_there_is_named(site: HttpDouble) -> None:
     assert not well
     assert told.startswith("Token server failed: ")
     assert "auth_url" in told
+    assert nowhere.split("/")[2] in told
+
+
+def test_a_token_command_that_hangs_is_named(site: HttpDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth_module, "_COMMAND_TIMEOUT", 0.2)
+    well, told = check(site, auth=TokenCommand("sleep 30"))
+
+    assert not well
+    assert told.startswith("Token command failed: auth_command did not finish within")
+
+
+def test_an_address_without_its_path_is_told_what_an_address_looks_like(site: HttpDouble) -> None:
+    site.routes["/status/systems"] = answer({"detail": "Not Found"}, 404)
+
+    well, told = check(site)
+
+    assert not well
+    assert told.startswith(f"API failed: host: what answers at {site.url} is neither")
+    assert "with its path, such as https://" in told
 
 
 def test_an_expired_token_is_a_failed_login_that_says_what_to_do(site: HttpDouble) -> None:
