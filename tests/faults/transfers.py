@@ -96,7 +96,7 @@ class TransferScenario(Scenario):
     """One row of the table, about files."""
 
     plan: Any = field(default=_any)
-    share: float = 0.25
+    share: float = 0.5
 
 
 TRANSFER_SCENARIOS = (
@@ -106,7 +106,9 @@ TRANSFER_SCENARIOS = (
         "transfers: parts answered 503", (storage("status", "PUT", probability=0.1), storage("status", "GET"))
     ),
     TransferScenario("transfers: bits turned on the way there", (storage("bit_flip_upload", "PUT"),), only=2),
-    TransferScenario("transfers: bits turned on the way back", (storage("bit_flip", "GET"),)),
+    TransferScenario(
+        "transfers: bits turned on the way back", (storage("bit_flip", "GET", probability=0.15),)
+    ),
     TransferScenario("transfers: bodies cut short", (storage("truncate", "GET"),)),
     TransferScenario(
         "transfers: 200 with an error in it",
@@ -132,7 +134,7 @@ TRANSFER_SCENARIOS = (
         "transfers: addresses refused as ended",
         tuple(
             # The server's own jobs do not try twice.
-            storage("status", method, probability=0.05, status=403, body=_EXPIRED)
+            storage("status", method, probability=0.1, status=403, body=_EXPIRED)
             for method in ("PUT", "POST", "GET")
         ),
     ),
@@ -227,6 +229,7 @@ class _Transfer:
             refusal=self.refusal,
         )
         count_deaths(findings, self.task.history)
+        findings.trouble += sum(room is not None and room < self.plan.size for room in self.plan.room)
         logs = [path for path in self.task.folder.iterdir() if path.is_file()]
         judge_secrets(findings, logs, self.secrets)
         judge_history(findings, self.name, self.task.history, self.secrets)
