@@ -25,6 +25,19 @@ _EXPLANATIONS = {
     "TIMEOUT": "it reached its time limit (--time)",
 }
 _SLURM_INTERNAL_SIGNAL = 53
+_SAY_NOTHING = ("none", "nonzeroexitcode")
+# Accounting keeps why a job had to wait, and shows it as the reason of its end where there is no other.
+_WHY_IT_WAITED = (
+    "begintime",
+    "dependency",
+    "jobarraytasklimit",
+    "jobheldadmin",
+    "jobhelduser",
+    "licenses",
+    "priority",
+    "reservation",
+    "resources",
+)
 
 
 def summary(job: Job) -> str:
@@ -38,28 +51,30 @@ def summary(job: Job) -> str:
         text += f": {_EXPLANATIONS[state]}"
         if state == "TIMEOUT" and job.time_limit:
             text += f" of {job.time_limit} s"
-    elif job.signal == _SLURM_INTERNAL_SIGNAL:
-        text += (
-            ": it never ran. Its working directory is missing or not writable,"
-            " or the directory of its output file is"
-        )
-    elif job.signal:
+    elif job.signal and job.signal != _SLURM_INTERNAL_SIGNAL:
         text += f" by signal {job.signal}"
         if job.signal == 9:
             text += " (often: out of memory)"
-    elif job.exit_code is not None:
+    elif job.exit_code is not None and not job.signal:
         text += f" with exit code {job.exit_code}"
     if job.elements:
         failed = [each for each in job.elements if states.outcome(each.state) is states.Outcome.FAILED]
         text += f"; {len(failed)} of {len(job.elements)} array elements failed"
         text += " (" + ", ".join(f"{each.task_index}: {each.state}" for each in failed[:10])
         text += ", ...)" if len(failed) > 10 else ")"
-    if job.state_reason and job.state_reason.lower() not in ("none", "nonzeroexitcode"):
+    reason = (job.state_reason or "none").lower()
+    if reason not in _SAY_NOTHING and (state == "CANCELLED" or reason not in _WHY_IT_WAITED):
         text += f"; Slurm's reason: {job.state_reason}"
     if job.elapsed is not None:
         text += f", after {job.elapsed} s"
     if job.nodes:
         text += f" on {job.nodes}"
+    if job.signal == _SLURM_INTERNAL_SIGNAL:
+        where = f" {job.working_dir}" if job.working_dir else ""
+        text += (
+            f". It never ran: its working directory{where}, or the directory of its output file, is missing"
+            " or not writable, or its input file is missing"
+        )
     return text + "."
 
 

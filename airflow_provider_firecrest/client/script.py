@@ -39,6 +39,7 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ENV_PLAIN = re.compile(r"[A-Za-z0-9_ ./:=@%+~-]*")
 _PATTERN = re.compile(r"%(\d*)([%AaJjNnstuxb])")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_NEXT_COMPONENT = re.compile(r"#SBATCH\s+(hetjob|packjob)\b")
 _NAME_UNSAFE = re.compile(r"[|,\x00-\x1f\x7f]")
 
 
@@ -123,10 +124,13 @@ def is_shell(script: str) -> bool:
 def directives(script: str) -> dict[str, str]:
     """Return the ``#SBATCH`` options of a script by their long names; the last one wins, as in sbatch.
 
-    :param script: text of the script; only lines before the first command count.
+    :param script: text of the script; only lines before the first command count, and of a heterogeneous job
+        those of its first component, which runs the script.
     """
     found: dict[str, str] = {}
     for line in _block(script):
+        if _NEXT_COMPONENT.match(line):
+            break
         if not re.match(r"#SBATCH\s", line):
             continue
         for name, value in _options(line[len("#SBATCH") :]):
@@ -137,6 +141,9 @@ def directives(script: str) -> dict[str, str]:
 def set_directive(script: str, name: str, value: str) -> str:
     """Return the script with ``#SBATCH --name=value`` as the last of its directives, so that it wins.
 
+    Of a heterogeneous job, as the last one of the first component: that one runs the script, and its id is
+    the job's.
+
     :param script: text of a script with a ``#!`` line.
     :param name: long option name.
     :param value: its value; no line break.
@@ -145,7 +152,12 @@ def set_directive(script: str, name: str, value: str) -> str:
     if "\n" in value or "\r" in value:
         raise InvalidRequestError(f"{name}: must not hold a line break.")
     quoted = value if re.fullmatch(r"[^\s\"'#]+", value) else '"' + value.replace('"', "") + '"'
-    return insert_before_commands(script, f"#SBATCH --{name}={quoted}")
+    line = f"#SBATCH --{name}={quoted}"
+    for index, each in enumerate(_block(script)):
+        if _NEXT_COMPONENT.match(each):
+            lines = script.split("\n")
+            return "\n".join([*lines[:index], line, *lines[index:]])
+    return insert_before_commands(script, line)
 
 
 def fold_env(script: str | None, env: Mapping[str, str] | None) -> tuple[str | None, dict[str, str]]:
@@ -165,7 +177,8 @@ def fold_env(script: str | None, env: Mapping[str, str] | None) -> tuple[str | N
             raise InvalidRequestError(f"env: {name!r} is not a variable name.")
         if not isinstance(value, str):
             raise InvalidRequestError(
-                f"env: {name} is {type(value).__name__}, not text; write str({value!r})."
+                f"env: {name} is {type(value).__name__}, not text;"
+                f" {'leave it out' if value is None else f'write str({value!r})'}."
             )
         if "\x00" in value:
             raise InvalidRequestError(f"env: {name} holds a NUL byte.")

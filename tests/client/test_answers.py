@@ -331,3 +331,10 @@ def test_no_body_however_odd_is_a_crash(status: int, content: bytes) -> None:
     assert isinstance(found, FirecrestError)
     assert found.status == status
     assert str(found)
+
+
+@pytest.mark.parametrize("name", [each for each in TABLE if "_unknown_system" in each])
+def test_a_system_that_is_not_there_is_named(name: str) -> None:
+    recorded = load(name)
+    request = Request(recorded["request"]["method"], recorded["request"]["path"])
+    assert "FirecREST has no system 'nosuch'" in str(error_of(request, as_response(recorded["response"])))

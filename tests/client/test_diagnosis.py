@@ -26,7 +26,10 @@ def job(name: str) -> Job:
         ("job_sigkill", ["signal 9", "memory"]),
         ("job_oom", ["signal 9", "memory"]),
         ("job_sigterm", ["signal 15"]),
-        ("job_workdir_missing", ["never ran", "working directory"]),
+        (
+            "job_workdir_missing",
+            ["on nid001. It never ran: its working directory", "or its input file is missing."],
+        ),
         ("job_dep_kill_invalid", ["CANCELLED", "Dependency"]),
         ("job_array_cancelled", ["5 of 6 array elements failed", "1: FAILED", "4: CANCELLED by 2001"]),
     ],
@@ -43,6 +46,12 @@ def test_the_end_of_a_recorded_job_is_put_into_words(name: str, words: list[str]
 def test_cancelled_and_timed_out_jobs_are_not_told_by_their_exit_code_of_0() -> None:
     for name in ("job_timeout", "job_cancelled_running"):
         assert "exit code" not in diagnosis.summary(job(name))
+
+
+@pytest.mark.parametrize("reason", ["JobArrayTaskLimit", "Priority", "Resources", "Dependency"])
+def test_why_a_job_had_to_wait_is_not_why_it_failed(reason: str) -> None:
+    text = diagnosis.summary(Job("1", "n", "FAILED", exit_code=1, state_reason=reason))
+    assert reason not in text
 
 
 def test_hundreds_of_failed_elements_are_not_all_listed() -> None:

@@ -229,6 +229,11 @@ def test_a_value_that_is_no_text_is_refused_by_its_name(value: Any) -> None:
         script.fold_env(GOOD, {"N": value})
 
 
+def test_a_value_that_is_none_is_not_advised_to_become_a_text() -> None:
+    with pytest.raises(InvalidRequestError, match=r"N is NoneType, not text; leave it out\."):
+        script.fold_env(GOOD, {"N": None})
+
+
 def test_a_nul_in_a_value_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match="NUL"):
         script.fold_env(GOOD, {"N": "a\x00b"})

@@ -204,7 +204,7 @@ def _merged(rows: Iterable[Job]) -> tuple[Job, ...]:
     accounting has the array.
     """
     rows = list(rows)
-    of_arrays = {arrays.base_id(row.job_id) for row in rows if "_" in row.job_id}
+    of_arrays = {base for row in rows if (base := arrays.base_id(row.job_id)) != row.job_id}
     ids = of_arrays or {row.job_id for row in rows}
     merged = (arrays.merge(job_id, rows) for job_id in ids)
     return tuple(sorted((job for job in merged if job is not None), key=_age))

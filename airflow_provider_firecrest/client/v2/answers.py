@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import unquote
 
 from ..errors import (
     AmbiguousError,
@@ -101,6 +102,11 @@ def _client_error(
     if status == 404:
         if not answered:
             return ProtocolError("There is no such path; is the host the base URL of FirecREST?", **details)
+        if words.lower().startswith("system not found"):
+            return NotFoundError(
+                f"FirecREST has no system {_system_in(request)!r}; client.systems() lists those it has.",
+                **details,
+            )
         return NotFoundError(_first_line(words) or "Not found.", **details)
     if status == 408:
         if request.kind is Kind.CREATE:
@@ -119,6 +125,11 @@ def _client_error(
     if status == 400 and not words:
         return ProtocolError("The server answered 400 with an empty body.", **details)
     return InvalidRequestError("FirecREST refuses the request.", **details)
+
+
+def _system_in(request: Request) -> str:
+    """Return the system of a call: the second part of its path, in all of them."""
+    return unquote((*request.path.split("/"), "", "")[2])
 
 
 def _server_error(
