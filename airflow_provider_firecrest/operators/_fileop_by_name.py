@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..client import paths
-from ..client.attempts import Attempt, find
+from ..client.attempts import Attempt, by_the_systems_clock, find
 from ..client.errors import ConflictError, FirecrestError, NotFoundError, UnavailableError
 from ..client.fileops import active_like, complains, log_name, looks_copied, looks_done
 from ..client.fileops.looks import quietly_remove
 from ..client.models import Job
 from ..client.states import Outcome
 from ..client.waiting.cancel import cancel_and_verify
-from ._task_attempt import by_the_systems_clock
 
 if TYPE_CHECKING:
     from ..client import FirecrestClient

@@ -6,11 +6,11 @@ an attempt does.
 
 from __future__ import annotations
 
-import time
 import uuid
 from typing import TYPE_CHECKING, Literal
 
 from ..client.attempts import Attempt
+from ..client.attempts.life import CLOCKS_DIFFER
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from ..client import FirecrestClient
 
 Reattach = Literal["retry", "always", "never"]
-
-_CLOCKS_DIFFER = 300.0
-"""Seconds by which the clocks of Airflow's machines may differ."""
 
 
 def attempt_of(
@@ -63,18 +60,4 @@ def life_began(context: Context) -> float | None:
     The start of its run, less what clocks may differ by. A run deleted and made again has the same id.
     """
     started = getattr(context.get("dag_run"), "start_date", None)
-    return None if started is None else float(started.timestamp()) - _CLOCKS_DIFFER
-
-
-def by_the_systems_clock(client: FirecrestClient, began: float | None) -> float | None:
-    """Return since when jobs can belong to a task instance by the system's clock, as the ends of jobs are:
-
-    ours may be hours off, or have been when it was noted. Rather a job of an earlier life than a second one:
-    the earlier moment.
-
-    :param began: what :func:`life_began` returned.
-    """
-    if began is None or began > time.time() + _CLOCKS_DIFFER:
-        # A beginning that is still to come was noted by a clock that has been put back since.
-        return None
-    return min(began, client.server_time(began))
+    return None if started is None else float(started.timestamp()) - CLOCKS_DIFFER

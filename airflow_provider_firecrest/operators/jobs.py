@@ -1,8 +1,8 @@
 """Operators that run and cancel Slurm jobs.
 
-Knows the story of a job in a task: submit, wait, result. How a request is checked stands in ``_submission``,
-how exactly one job comes of it in ``_attempts``, how one waits in ``triggers`` and ``_waiting``, what a
-result is in ``_results``; all are loaded when a task runs.
+Knows the story of a job in a task: submit, wait, result. How a request is checked, and how exactly one job
+comes of it, stands in ``client.attempts``, how one waits in ``triggers`` and ``_waiting``, what a result is
+in ``_results``; all are loaded when a task runs.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from ..client import FirecrestClient
+    from ..client.attempts import JobRequest, Submission, Submitted
     from ..client.models import Job
-    from ._attempts import Submission, Submitted
-    from ._submission import JobRequest
 
 _SCRIPT_FILES = (".sh", ".sbatch", ".slurm")
 
@@ -261,8 +260,9 @@ class FirecrestSubmitJobOperator(WaitsForQuota, WaitsForJob, BaseOperator):
     def _submit_once(self, client: FirecrestClient, request: JobRequest, context: Context) -> Submitted:
         from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
+        from ..client.attempts import Submission
         from ..client.errors import AmbiguousError
-        from ._attempts import Submission
+        from ._job_memory import JobMemory
         from ._task_attempt import attempt_of, life_began
 
         attempt, first_try = attempt_of(
@@ -280,7 +280,7 @@ class FirecrestSubmitJobOperator(WaitsForQuota, WaitsForJob, BaseOperator):
             # After a pause there may be a job of a submit before the one that was refused.
             first_try=first_try and self.quota_pauses == 0,
             fence=self.fence,
-            store=context.get("task_state_store"),
+            memory=JobMemory(context.get("task_state_store"), self.log),
             not_before=life_began(context),
             log=self.log,
         )
@@ -293,7 +293,7 @@ class FirecrestSubmitJobOperator(WaitsForQuota, WaitsForJob, BaseOperator):
             raise (AirflowException if safe else AirflowFailException)(str(error)) from None
 
     def _request(self, client: FirecrestClient, context: Context) -> JobRequest:
-        from ._submission import build_request
+        from ..client.attempts import build_request
 
         ti = context["ti"]
         index = getattr(ti, "map_index", -1)

@@ -40,7 +40,7 @@ _QUIET_WITHIN = 20.0
 # Seconds that a lost job is looked for: the local server shows a job at once, or hides it on purpose. And
 # pauses after a 429 that does not say how long.
 TUNING: dict[str, Any] = {
-    "operators._attempts.SHOWS_WITHIN": 2.0,
+    "client.attempts.submission.SHOWS_WITHIN": 2.0,
     "client.fileops.once.ADOPT_WITHIN": 4.0,
     "operators._quota.FIRST_PAUSE": 0.5,
     "client.retry.DEFAULT_DELAY": 0.3,

@@ -22,8 +22,9 @@ import requests
 import tenacity
 
 from airflow_provider_firecrest.client import rate, tokens
+from airflow_provider_firecrest.client.attempts import submission
 from airflow_provider_firecrest.client.waiting import job_watch, patience, task_watch
-from airflow_provider_firecrest.operators import _attempts, _waiting
+from airflow_provider_firecrest.operators import _waiting
 
 PACKAGE = "airflow_provider_firecrest"
 _REAL_PAUSE = 0.002
@@ -113,7 +114,7 @@ def simulated() -> Iterator[Clock]:
             (job_watch.JobWatch.__init__, "clock", clock.time),
             (task_watch.TaskWatch.__init__, "clock", clock.time),
             (_waiting.wait_for_jobs, "sleep", clock.sleep),
-            (_attempts.Submission.__init__, "sleep", clock.sleep),
+            (submission.Submission.__init__, "sleep", clock.sleep),
         ):
             patch.setitem(function.__kwdefaults__, argument, value)
         # What a process remembers of a login and its pace is of the time it was learnt in.

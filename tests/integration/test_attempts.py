@@ -185,7 +185,7 @@ class TestDuplicates:
 
         # Both were submitted before either had made its claim.
         monkeypatch.setattr(
-            "airflow_provider_firecrest.operators._attempts.Submission._claimed", lambda self: None
+            "airflow_provider_firecrest.client.attempts.submission.Submission._claimed", lambda self: None
         )
         ti = first(firecrest)
         make = lambda: submit(firecrest, script=RUNS, deferrable=deferrable)  # noqa: E731

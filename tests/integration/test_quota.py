@@ -20,8 +20,9 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
+from airflow_provider_firecrest.client.attempts import submission
 from airflow_provider_firecrest.client.errors import QuotaError
-from airflow_provider_firecrest.operators import _attempts, _quota
+from airflow_provider_firecrest.operators import _quota
 from airflow_provider_firecrest.operators.jobs import FirecrestSubmitJobOperator
 from airflow_provider_firecrest.operators.transfers import FirecrestUploadOperator
 from airflow_provider_firecrest.triggers.jobs import FirecrestJobTrigger
@@ -182,7 +183,7 @@ def test_after_a_pause_the_job_of_a_lost_answer_is_looked_for(
     firecrest.fault("lose_answer", method="POST", path_regex="/jobs$", times=1)
     firecrest.fault("hide_job", path_regex="/jobs", times=0, delay_s=4)
     refuse(firecrest, 1)
-    monkeypatch.setattr(_attempts, "SHOWS_WITHIN", 1.0)
+    monkeypatch.setattr(submission, "SHOWS_WITHIN", 1.0)
     monkeypatch.setattr(_quota, "FIRST_PAUSE", 5.0)
     monkeypatch.setattr(_quota, "LONGEST_PAUSE", 5.0)
 

@@ -320,7 +320,7 @@ class TestALostAnswer:
     def test_without_a_fence_nothing_is_submitted_again_and_the_task_says_what_to_check(
         self, firecrest: FirecrestForTest, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("airflow_provider_firecrest.operators._attempts.SHOWS_WITHIN", 2.0)
+        monkeypatch.setattr("airflow_provider_firecrest.client.attempts.submission.SHOWS_WITHIN", 2.0)
         firecrest.fault("drop", method="POST", path_regex=firecrest.urls.submit, times=0)
         with pytest.raises(AirflowFailException) as failure:
             run(firecrest, script="#!/bin/bash\ntrue\n", job_name="my-icon", fence=False)
@@ -332,7 +332,7 @@ class TestALostAnswer:
     def test_behind_the_fence_it_is_submitted_again_when_nothing_shows_up(
         self, firecrest: FirecrestForTest, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("airflow_provider_firecrest.operators._attempts.SHOWS_WITHIN", 1.0)
+        monkeypatch.setattr("airflow_provider_firecrest.client.attempts.submission.SHOWS_WITHIN", 1.0)
         firecrest.fault("drop", method="POST", path_regex=firecrest.urls.submit, times=2)
         done = run(firecrest, script="#!/bin/bash\ntrue\n")
         assert [job["id"] for job in scheduled(firecrest)] == [done.result["job_id"]]

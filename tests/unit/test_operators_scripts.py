@@ -9,8 +9,8 @@ import pytest
 from airflow.sdk import DAG, literal
 
 from airflow_provider_firecrest.client import FirecrestClient, Settings, StaticToken
+from airflow_provider_firecrest.client.attempts.request import JobRequest, build_request, safe_name
 from airflow_provider_firecrest.client.errors import InvalidRequestError
-from airflow_provider_firecrest.operators._submission import JobRequest, build_request, safe_name
 from airflow_provider_firecrest.operators.jobs import FirecrestSubmitJobOperator
 
 FILE = "#!/bin/bash\n#SBATCH --time=5\n./icon --date {{ ds }}\n"

@@ -1,6 +1,6 @@
-"""From an operator's arguments to a request that can be sent.
+"""From a caller's arguments to a request that can be sent.
 
-Checks and repairs before anything is sent, and sends nothing itself (``_attempts`` does).
+Checks and repairs before anything is sent, and sends nothing itself (``submission`` does).
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..client import script
-from ..client.errors import ConfigurationError, InvalidRequestError
+from .. import limits, script
+from ..errors import ConfigurationError, InvalidRequestError
 
 if TYPE_CHECKING:
-    from ..client import FirecrestClient
+    from ..sync_client import FirecrestClient
 
 _ARRAY = re.compile(r"\d+(-\d+(:\d+)?)?(,\d+(-\d+(:\d+)?)?)*(%\d+)?")
 _NAME_UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]+")
@@ -55,7 +55,7 @@ def build_request(
     system: str | None = None,
     **options: Any,
 ) -> JobRequest:
-    """Check what an operator was given, and repair what can be repaired.
+    """Check what a caller gave, and repair what can be repaired.
 
     :param client: lends the connection's defaults; asked only where nobody names a
         directory.
@@ -109,9 +109,7 @@ def _number_as_text(value: Any) -> Any:
 
 def safe_name(name: str) -> str:
     """Return a job name made of dag and task id that every part of the way can carry."""
-    from ..client.limits import MAX_JOB_NAME
-
-    return _NAME_UNSAFE.sub("_", name)[-MAX_JOB_NAME:]
+    return _NAME_UNSAFE.sub("_", name)[-limits.MAX_JOB_NAME :]
 
 
 def _checked_script(text: str | None, remote_script: str | None) -> tuple[str | None, tuple[str, ...]]:

@@ -1,59 +1,50 @@
 """One effective job per logical attempt of a task, whatever crashes in between.
 
 Knows the order of things: look, cancel what a clear gave up, adopt what is there, else submit; and after a
-submit whose answer was lost, look before submitting again. What an attempt is and how its jobs are found is
-the client's ``attempts``; how a request is built stands in ``_submission``.
+submit whose answer was lost, look before submitting again. How jobs are found stands in ``lookup``, how a
+request is built in ``request``.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from .. import _crash_points as crash
-from ..client import script as scripts
-from ..client.attempts import (
-    Attempt,
-    Found,
-    add_fence,
-    cancel_older,
-    claim_holder,
-    claim_path,
-    decide,
-    find,
-    find_exactly,
-    is_fenced,
-    is_past,
-    marked_name,
-)
-from ..client.errors import AmbiguousError, FirecrestError, NotFoundError, UnavailableError
-from ..client.models import Job
-from ..client.waiting.cancel import cancel_and_verify
-from ._task_attempt import by_the_systems_clock
+from ..._crash_points import crash_point
+from .. import script as scripts
+from ..errors import AmbiguousError, FirecrestError, NotFoundError, UnavailableError
+from ..models import Job
+from ..waiting.cancel import cancel_and_verify
+from .fence import add_fence, claim_path
+from .life import by_the_systems_clock
+from .lookup import Found, cancel_older, claim_holder, decide, find, find_exactly, is_fenced, is_past
+from .marker import Attempt, marked_name
 
 if TYPE_CHECKING:
-    from ..client import FirecrestClient
-    from ._submission import JobRequest
+    from ..sync_client import FirecrestClient
+    from .request import JobRequest
 
 SHOWS_WITHIN = 60.0
 """Seconds in which a job whose submit was not answered must show up; sites' own time limits are 5 to 10 s."""
 
 ROUNDS = 3
-"""Submits of one try, each after nothing was found of the one before;
-
-only behind a fence, which lets one of them run.
-"""
+"""Submits of one try, each after nothing was found of the one before; only behind a fence, which lets one of
+them run."""
 
 _MOST_CLAIMS = 50
 _YOUNG_CLAIM = 3600.0
 
-STATE_KEY = "firecrest_job"
-"""Key in Airflow's task state store (3.3):
 
-the mark and id of the attempt's job. A shortcut; the mark alone is enough.
-"""
+class Memory(Protocol):
+    """What a caller keeps between the tries of an attempt: a shortcut, the mark alone is enough."""
+
+    def known(self) -> Mapping[str, Any] | None:
+        """Return what was kept last, or None."""
+
+    def keep(self, values: Mapping[str, Any]) -> None:
+        """Keep plain JSON values."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +65,17 @@ class Submitted:
 class Submission:
     """The submission of one try of one task.
 
+    :param client: the client.
     :param request: what to submit.
     :param attempt: the attempt at ordinal 0.
     :param system: system name; None: the connection's.
     :param first_try: nothing can have been submitted before.
     :param fence: put the fence into shell scripts.
-    :param store: Airflow's task state store, or None.
+    :param memory: what is kept between the tries of an attempt.
+    :param log: a logger.
+    :param sleep: waits for some seconds.
+    :param shows_within: seconds in which a job whose submit was not answered must show up; default:
+        ``SHOWS_WITHIN``.
     :param not_before: seconds since the epoch; jobs that ended earlier belong to an earlier life of the task
         instance: Airflow gives a run that was deleted and made again the same id.
     """
@@ -93,14 +89,15 @@ class Submission:
         system: str | None,
         first_try: bool,
         fence: bool,
-        store: Any,
+        memory: Memory,
         log: Any,
         sleep: Callable[[float], None] = time.sleep,
         shows_within: float | None = None,
         not_before: float | None = None,
     ) -> None:
         self.client, self.request, self.attempt = client, request, attempt
-        self.system, self.first_try, self.store, self.log = system, first_try, store, log
+        self.system, self.first_try, self.log = system, first_try, log
+        self._memory = memory
         self.fenced = fence and request.script is not None and scripts.is_shell(request.script)
         self._began = not_before
         self._sleep = sleep
@@ -115,7 +112,7 @@ class Submission:
         there = self._there()
         if there is not None:
             return self._kept(there)
-        crash.crash_point("before_submit")
+        crash_point("before_submit")
         return self._kept(self._submit())
 
     def _there(self) -> Submitted | None:
@@ -127,8 +124,8 @@ class Submission:
         return found or (None if holder is None else self._adopt(holder, self.attempt))
 
     def _remembered(self) -> Submitted | None:
-        """Ask for the job that the task state store names, without a list."""
-        known = self._stored()
+        """Ask for the job that the memory names, without a list."""
+        known = self._memory.known()
         if not known or known.get("generation") != self.attempt.generation or not known.get("job_id"):
             return None
         attempt = replace(self.attempt, ordinal=int(known.get("ordinal") or 0))
@@ -242,7 +239,7 @@ class Submission:
                     self._shows_within,
                 )
                 continue
-            crash.crash_point("after_post")
+            crash_point("after_post")
             return Submitted(job_id, self._name(), self._claim())
         raise AssertionError("the last round returns or raises")
 
@@ -312,7 +309,7 @@ class Submission:
 
     def _kept(self, job: Submitted) -> Submitted:
         self._remember(job.job_id)
-        crash.crash_point("after_store")
+        crash_point("after_store")
         return job
 
     def _name(self) -> str:
@@ -321,25 +318,9 @@ class Submission:
     def _claim(self) -> str | None:
         return claim_path(self.request.working_dir, self.attempt) if self.fenced else None
 
-    def _stored(self) -> dict[str, Any] | None:
-        if self.store is None:
-            return None
-        try:
-            known = self.store.get(STATE_KEY)
-        except Exception as error:
-            self.log.info("Airflow's task state store cannot be read: %s", type(error).__name__)
-            return None
-        return known if isinstance(known, dict) else None
-
     def _remember(self, job_id: str | None) -> None:
-        if self.store is None:
-            return
-        value = {"generation": self.attempt.generation, "ordinal": self.attempt.ordinal, "job_id": job_id}
-        try:
-            self.store.set(STATE_KEY, value)
-        except Exception as error:
-            # Only a shortcut is lost.
-            self.log.info("Airflow's task state store cannot be written: %s", type(error).__name__)
+        attempt = self.attempt
+        self._memory.keep({"generation": attempt.generation, "ordinal": attempt.ordinal, "job_id": job_id})
 
     def _undecided(self, lost: AmbiguousError) -> AmbiguousError:
         return AmbiguousError(
