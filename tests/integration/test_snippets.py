@@ -1,4 +1,6 @@
-"""The README's code does what the README says: it is run here, with a local FirecREST for the example's."""
+"""The code that README and documentation show does what they say: it is run here, with a local FirecREST for
+the example's.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +41,19 @@ def test_the_client_lists_files_and_submits_a_job(
     listed, submitted = capsys.readouterr().out.splitlines()
     assert listed == "here.txt 5"
     assert submitted.split()[0] in {job["id"] for job in firecrest.jobs()}
+
+
+def test_a_program_that_is_started_again_goes_on_with_its_job(
+    firecrest: FirecrestForTest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = compile(with_our_names("submit_once.py", firecrest, tmp_path), "submit_once.py", "exec")
+    # when
+    exec(code, {})
+    exec(code, {})
+    # then
+    first, second = capsys.readouterr().out.splitlines()
+    [job] = [job["id"] for job in firecrest.new_jobs()]
+    assert (first, second) == (f"{job} submitted", f"{job} adopted")
 
 
 def test_the_first_dag_sorts_a_file_on_the_cluster_and_brings_it_back(

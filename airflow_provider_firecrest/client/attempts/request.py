@@ -45,23 +45,30 @@ class JobRequest:
 def build_request(
     client: FirecrestClient,
     *,
-    script_text: str | None,
-    remote_script: str | None,
-    job_name: str | None,
-    default_name: str,
-    working_dir: str | None,
-    array: str | None,
-    env: Mapping[str, Any] | None,
+    script_text: str | None = None,
+    remote_script: str | None = None,
+    job_name: str | None = None,
+    default_name: str = "job",
+    working_dir: str | None = None,
+    array: str | None = None,
+    env: Mapping[str, Any] | None = None,
     system: str | None = None,
     **options: Any,
 ) -> JobRequest:
     """Check what a caller gave, and repair what can be repaired.
 
-    :param client: lends the connection's defaults; asked only where nobody names a
-        directory.
-    :param default_name: name of the job when neither ``job_name`` nor the script names it.
-    :param system: system name; None: the connection's.
+    :param client: lends the connection's defaults; asked only where nobody names a directory.
+    :param script_text: the batch script; or
+    :param remote_script: absolute path of one on the system.
+    :param job_name: name of the job; default: the script's own, else
+    :param default_name: what it is called then; default: ``job``.
+    :param working_dir: where the job starts; default: the script's own, the connection's, or the system's
+        for this user.
+    :param array: the array's elements, such as ``0-9`` or ``0-99%10``.
+    :param env: environment variables of the job.
+    :param system: system name; default: the connection's.
     :param options: further keyword arguments of ``submit_job``.
+    :returns: the request, to be given to ``Submission``.
     :raises InvalidRequestError: something is missing or cannot be sent; the message names the parameter.
     :raises ConfigurationError: there is no working directory.
     """

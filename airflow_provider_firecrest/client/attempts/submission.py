@@ -7,6 +7,7 @@ request is built in ``request``.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ from .marker import Attempt, marked_name
 if TYPE_CHECKING:
     from ..sync_client import FirecrestClient
     from .request import JobRequest
+
+logger = logging.getLogger("airflow_provider_firecrest.attempts")
 
 SHOWS_WITHIN = 60.0
 """Seconds in which a job whose submit was not answered must show up; sites' own time limits are 5 to 10 s."""
@@ -45,6 +48,14 @@ class Memory(Protocol):
 
     def keep(self, values: Mapping[str, Any]) -> None:
         """Keep plain JSON values."""
+
+
+class _NoMemory:
+    def known(self) -> None:
+        return None
+
+    def keep(self, values: Mapping[str, Any]) -> None:
+        return None
 
 
 @dataclass(frozen=True)
@@ -68,10 +79,10 @@ class Submission:
     :param client: the client.
     :param request: what to submit.
     :param attempt: the attempt at ordinal 0.
-    :param system: system name; None: the connection's.
-    :param first_try: nothing can have been submitted before.
-    :param fence: put the fence into shell scripts.
-    :param memory: what is kept between the tries of an attempt.
+    :param system: system name; default: the connection's.
+    :param first_try: nothing can have been submitted before, so that nothing is looked for; default: False.
+    :param fence: put the fence into shell scripts; default: True.
+    :param memory: what is kept between the tries of an attempt; default: nothing is.
     :param log: a logger.
     :param sleep: waits for some seconds.
     :param shows_within: seconds in which a job whose submit was not answered must show up; default:
@@ -86,18 +97,18 @@ class Submission:
         request: JobRequest,
         attempt: Attempt,
         *,
-        system: str | None,
-        first_try: bool,
-        fence: bool,
-        memory: Memory,
-        log: Any,
+        system: str | None = None,
+        first_try: bool = False,
+        fence: bool = True,
+        memory: Memory | None = None,
+        log: Any = logger,
         sleep: Callable[[float], None] = time.sleep,
         shows_within: float | None = None,
         not_before: float | None = None,
     ) -> None:
         self.client, self.request, self.attempt = client, request, attempt
         self.system, self.first_try, self.log = system, first_try, log
-        self._memory = memory
+        self._memory = memory or _NoMemory()
         self.fenced = fence and request.script is not None and scripts.is_shell(request.script)
         self._began = not_before
         self._sleep = sleep
@@ -106,8 +117,11 @@ class Submission:
     def run(self) -> Submitted:
         """Return the attempt's job: the one that is there, or a new one.
 
+        :returns: the job; it may have ended already.
         :raises AmbiguousError: nobody knows whether there is a job, and without a fence a second one could
             run too.
+        :raises FirecrestError: it cannot be looked for, or was refused; nothing was submitted.
+        :endpoint: GET .../ops/head (the claim), GET /compute/{system}/jobs, POST /compute/{system}/jobs
         """
         there = self._there()
         if there is not None:
