@@ -163,6 +163,16 @@ def check_argument(value: str, forbidden: str, *, field: str) -> str:
     return value
 
 
+def check_mode(mode: str) -> str:
+    """Return a mode for chmod.
+
+    :raises InvalidRequestError: it is a number, of which nobody knows whether 420 or 0o644 is meant.
+    """
+    if isinstance(mode, str):
+        return mode
+    raise InvalidRequestError(f"mode: {mode!r} is not text; write it as text, such as '640' or 'u+x'.")
+
+
 def can_carry(path: str, rule: Rule) -> bool:
     """Return whether a call of this kind can carry the path."""
     return path.startswith("/") and not rule.forbidden.search(path)

@@ -112,7 +112,8 @@ def _wait(state: RetryCallState) -> float:
     """Full jitter, so that a crowd that failed together does not return together; never shorter than the
     server asked for.
     """
-    backoff = random.uniform(0, min(_MAX_BACKOFF, 0.5 * 2**state.attempt_number))
+    # The exponent has an end: a budget of hours makes thousands of attempts, more than a float can count.
+    backoff = random.uniform(0, min(_MAX_BACKOFF, 0.5 * 2 ** min(state.attempt_number, 10)))
     error = state.outcome.exception() if state.outcome else None
     asked = getattr(error, "retry_after", None)
     if asked is None and isinstance(error, RateLimitError):

@@ -87,6 +87,10 @@ class FirecrestFilesystemOperator(TakesChecksums, BaseOperator):
         super().__init__(**kwargs)
         if operation not in OPERATIONS:
             raise ValueError(f"operation: {operation!r} is not one of {', '.join(OPERATIONS)}.")
+        mode = arguments.get("mode") if isinstance(arguments, Mapping) else None
+        if isinstance(mode, int):
+            # 0o644 is 420, and chmod would take that for -r---w----.
+            raise ValueError(f"arguments: mode: {mode} is a number; write it as text, such as '640'.")
         self.operation = operation
         self.path = path
         self.arguments = arguments
@@ -139,10 +143,22 @@ class FirecrestFilesystemOperator(TakesChecksums, BaseOperator):
 
             # The server itself removes whatever the account may remove.
             checked_paths(client, "rm", self.path, None, client.system_info(system=self.system))
+        if self.operation == "symlink":
+            self._check_free(client, str(arguments["link_path"]))
         found = getattr(client, self.operation)(*self._positional(arguments), **arguments, system=self.system)
         if isinstance(found, list):
             return [asdict(each) for each in found]
         return asdict(found) if is_dataclass(found) and not isinstance(found, type) else found
+
+    def _check_free(self, client: FirecrestClient, link_path: str) -> None:
+        """Refuse a link where something is: in a directory, the server would make it without a word."""
+        from ..client.errors import ConflictError, NotFoundError
+
+        try:
+            client.stat(link_path, dereference=False, system=self.system)
+        except NotFoundError:
+            return
+        raise ConflictError(f"link_path: {link_path} exists.")
 
     def _positional(self, arguments: dict[str, Any]) -> list[Any]:
         name = _NEEDED.get(self.operation)
@@ -158,6 +174,8 @@ class FirecrestFilesystemOperator(TakesChecksums, BaseOperator):
         if unknown:
             takes = f"takes {', '.join(known)}" if known else "takes none"
             raise InvalidRequestError(f"arguments: {self.operation} {takes}, not {', '.join(unknown)}.")
+        if self.operation == "chown" and not (arguments.get("owner") or arguments.get("group")):
+            raise InvalidRequestError("arguments: chown needs owner or group.")
         needed = _NEEDED.get(self.operation)
         if needed is not None and arguments.get(needed) in (None, ""):
             raise InvalidRequestError(f"arguments: {self.operation} needs {needed}.")

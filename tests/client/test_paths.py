@@ -10,6 +10,7 @@ from airflow_provider_firecrest.client import paths
 from airflow_provider_firecrest.client.errors import FirecrestError, InvalidRequestError
 from airflow_provider_firecrest.client.flow import Flow
 
+from . import recorded_v1
 from .recorded import api, load, play, response
 
 OPS = {key: value for key, value in load("names_ops_table").items() if isinstance(value, dict)}
@@ -245,3 +246,10 @@ def test_a_path_is_not_executed_by_a_compress_with_a_pattern(path: str, target: 
 
     assert type(with_pattern.error) is InvalidRequestError
     assert without.error is None
+
+
+@pytest.mark.parametrize("flows", [recorded_v1.api(), api()], ids=["v1", "v2"])
+def test_a_mode_that_is_a_number_is_refused(flows: Any) -> None:
+    """0o644 is 420, and chmod would take that for -r---w----."""
+    with pytest.raises(InvalidRequestError, match="mode: 420 is not text"):
+        next(flows.chmod("/scratch/me/f", 0o644))

@@ -256,3 +256,8 @@ def test_a_date_is_read_by_the_clock_of_the_server_that_sent_it(wrong: float) ->
         found = retry.server_delay({name: value, "date": date})
         assert found is not None
         assert 29.0 <= found <= 31.0
+
+
+def test_a_budget_of_a_day_is_waited_through(clock: Clock) -> None:
+    """More attempts than a doubling float can count."""
+    assert attempts(Request("GET", "/x"), UnavailableError("x"), clock=clock, budget=86_400.0) > 1100

@@ -50,6 +50,23 @@ def test_a_group_is_changed(cluster: Cluster) -> None:
     assert entry["group"] == "project"
 
 
+@pytest.mark.parametrize("there", ["directory", "file", "link"])
+def test_no_link_is_made_where_something_is(cluster: Cluster, there: str) -> None:
+    """`ln` would make one in the directory, and the answer would show that directory."""
+    path = cluster.directory / "there"
+    {"directory": path.mkdir, "file": path.touch, "link": lambda: path.symlink_to("nowhere")}[there]()
+    with pytest.raises(AirflowFailException, match=f"link_path: {path} exists"):
+        do("symlink", cluster.directory / "f", link_path=str(path))
+    assert [each.name for each in cluster.directory.rglob("*")] == ["there"]
+
+
+def test_a_mode_that_is_a_number_is_told_when_the_dag_is_parsed() -> None:
+    with pytest.raises(ValueError, match="mode: 420 is a number; write it as text"):
+        FirecrestFilesystemOperator(
+            task_id="simulate", operation="chmod", path="/x", arguments={"mode": 0o644}
+        )
+
+
 def test_a_link_is_made(cluster: Cluster) -> None:
     link = cluster.directory / "link"
     do("symlink", cluster.directory, link_path=str(link))
@@ -107,6 +124,8 @@ def test_a_wrong_or_a_missing_argument_is_named(cluster: Cluster) -> None:
         do("chmod", cluster.directory, mode="755", recursive=True)
     with pytest.raises(AirflowFailException, match="arguments: chmod needs mode"):
         do("chmod", cluster.directory)
+    with pytest.raises(AirflowFailException, match="arguments: chown needs owner or group"):
+        do("chown", cluster.directory, owner="")
     assert cluster.firecrest.requests() == [], "nothing is sent"
 
 
@@ -125,7 +144,11 @@ def test_arguments_that_templates_made_texts_or_numbers_are_taken(cluster: Clust
     file.write_text("line 0\nline 1\nline 2\n")
     assert do("head", file, lines="2").splitlines() == ["line 0", "line 1"]
     assert do("view", file, size="6", offset=" 7 ") == "line 1"
-    do("chmod", file, mode=600)
+    task = FirecrestFilesystemOperator(
+        task_id="simulate", operation="chmod", path=str(file), arguments={"mode": "{{ params.mode }}"}
+    )
+    task.arguments = {"mode": 600}
+    task.execute({"ti": TaskInstance()})
     assert file.stat().st_mode & 0o777 == 0o600
     do("mkdir", cluster.directory / "new", parents="False")
     assert (cluster.directory / "new").is_dir()

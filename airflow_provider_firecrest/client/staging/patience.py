@@ -74,6 +74,6 @@ class Patience:
 
     def _wait(self, failure: Failure) -> float:
         # Full jitter: parts that failed together must not come back together.
-        ceiling = min(self._options.backoff_cap, self._options.backoff * 2 ** (self._failed - 1))
+        ceiling = min(self._options.backoff_cap, self._options.backoff * 2 ** min(self._failed - 1, 30))
         asked = min(failure.retry_after or 0.0, _LONGEST_RETRY_AFTER)
         return asked + random.uniform(0.0, ceiling)

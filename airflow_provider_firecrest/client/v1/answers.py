@@ -28,6 +28,7 @@ from ..errors import (
 from ..flow import Kind, Request, Response
 from ..pages import page_for_success, plain_words
 from ..retry import server_delay
+from ..tool_words import SHAKY_FILE_SYSTEM, TOOL
 
 _HEADERS: tuple[tuple[str, type[FirecrestError]], ...] = (
     ("x-machine-not-available", UnavailableError),
@@ -173,6 +174,8 @@ def _bad_request(request: Request, response: Response, words: str, details: dict
             return TooLargeError("Too large for a direct call.", **details)
         if _BINARY.search(words):
             return InvalidRequestError("The file is not text.", **details)
+        if TOOL.search(words):
+            return _tool_failure(request, details)
         return UnavailableError("The machine cannot be reached.", **details)
     if words in _NAMELESS_OUTAGES or _SSH.search(words) or "Connection refused" in words:
         # No header and the most general of texts: the machine is down, or ssh to it is.
@@ -180,6 +183,15 @@ def _bad_request(request: Request, response: Response, words: str, details: dict
     if not words:
         return ProtocolError("The server answered 400 with an empty body.", **details)
     return InvalidRequestError("FirecREST refuses the request.", **details)
+
+
+def _tool_failure(request: Request, details: dict[str, Any]) -> FirecrestError:
+    """Return the error for a tool's complaint that the server has no header for."""
+    if not SHAKY_FILE_SYSTEM.search(details["server_message"]):
+        return InvalidRequestError("The command on the system failed.", **details)
+    if request.kind is Kind.CREATE:
+        return AmbiguousError("The file system failed; what was asked may have happened.", **details)
+    return UnavailableError("The file system cannot answer now.", **details)
 
 
 _NAMELESS_OUTAGES = frozenset(

@@ -281,7 +281,7 @@ class Files(Status):
         :param system: machine name; default: the connection's.
         :endpoint: PUT /utilities/chmod
         """
-        form = {"targetPath": self._path(path), "mode": mode}
+        form = {"targetPath": self._path(path), "mode": paths.check_mode(mode)}
         yield self._send("PUT", "/utilities/chmod", system, Kind.IDEMPOTENT, form)
         return RemoteFile(path, "")
 
@@ -306,7 +306,7 @@ class Files(Status):
         :param path: what it points to.
         :param link_path: the link.
         :param system: machine name; default: the connection's.
-        :raises ConflictError: ``link_path`` exists.
+        :raises ConflictError: ``link_path`` exists; in a directory the link is made inside, as `ln` does it.
         :endpoint: POST /utilities/symlink
         """
         form = {"targetPath": self._path(path), "linkPath": self._path(link_path, "link_path")}

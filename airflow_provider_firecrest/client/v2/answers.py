@@ -29,6 +29,7 @@ from ..errors import (
 from ..flow import Kind, Request, Response
 from ..pages import page_for_success, plain_words
 from ..retry import server_delay
+from ..tool_words import SHAKY_FILE_SYSTEM
 
 # sbatch's own words behind "Unexpected Slurm command response. exit_status:N std_err:...".
 _SLURM_REFUSAL = re.compile(
@@ -141,7 +142,7 @@ def _server_error(
         return _slurm_refusal(refusal.group(1).strip(), details)
     tool = _TOOL_FAILURE.search(words)
     if tool and not outage:
-        return _tool_failure(tool.group(1).strip(), details)
+        return _tool_failure(request, tool.group(1).strip(), details)
     if words.startswith("Invalid output:"):
         return InvalidRequestError(
             "The server could not read its own tool's answer; the path has an odd name.", **details
@@ -165,8 +166,12 @@ def _slurm_refusal(stderr: str, details: dict[str, Any]) -> FirecrestError:
     return InvalidRequestError("Slurm refuses the request.", **details)
 
 
-def _tool_failure(stderr: str, details: dict[str, Any]) -> FirecrestError:
+def _tool_failure(request: Request, stderr: str, details: dict[str, Any]) -> FirecrestError:
     details["server_message"] = stderr
+    if SHAKY_FILE_SYSTEM.search(stderr):
+        if request.kind is Kind.CREATE:
+            return AmbiguousError("The file system failed; what was asked may have happened.", **details)
+        return UnavailableError("The file system cannot answer now.", **details)
     if _QUOTA.search(stderr):
         return QuotaError("A limit of the file system is reached.", **details)
     if _MISSING.search(stderr):

@@ -297,7 +297,7 @@ class Files(Status):
         :param system: system name; default: the connection's.
         :endpoint: PUT /filesystem/{system}/ops/chmod
         """
-        paths.check_argument(mode, _ENDS_QUOTING, field="mode")
+        paths.check_argument(paths.check_mode(mode), _ENDS_QUOTING, field="mode")
         body = {"path": paths.check(path, paths.OPS), "mode": mode}
         return (yield from self._change("PUT", "chmod", body, Kind.IDEMPOTENT, system))
 
@@ -323,7 +323,7 @@ class Files(Status):
         :param path: what it points to; need not exist.
         :param link_path: the link.
         :param system: system name; default: the connection's.
-        :raises ConflictError: ``link_path`` exists.
+        :raises ConflictError: ``link_path`` exists; in a directory the link is made inside, as `ln` does it.
         :endpoint: POST /filesystem/{system}/ops/symlink
         """
         body = {
