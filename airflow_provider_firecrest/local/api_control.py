@@ -23,6 +23,7 @@ def control_router() -> APIRouter:
     router.get("/faults")(get_faults)
     router.post("/faults", status_code=201, response_model=None)(post_fault)
     router.delete("/faults", status_code=204)(delete_faults)
+    router.delete("/holds", status_code=204)(delete_holds)
     router.get("/secrets")(get_secrets)
     router.post("/tokens", status_code=201)(post_token)
     router.delete("/tokens", status_code=204)(delete_tokens)
@@ -63,8 +64,14 @@ async def post_fault(request: Request) -> dict[str, Any] | JSONResponse:
 
 
 def delete_faults(request: Request) -> None:
-    """End all faults."""
+    """End all faults; jobs that one of them holds back go on."""
     state_of(request).faults.clear()
+    state_of(request).release_holds()
+
+
+def delete_holds(request: Request) -> None:
+    """Let the jobs go on that a fault holds back; the faults stay."""
+    state_of(request).release_holds()
 
 
 async def post_token(request: Request) -> dict[str, str]:

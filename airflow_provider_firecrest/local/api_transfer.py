@@ -34,11 +34,12 @@ from airflow_provider_firecrest.local.bodies import (
 )
 from airflow_provider_firecrest.local.config import SystemConfig
 from airflow_provider_firecrest.local.errors import ApiError, slurm_failure
-from airflow_provider_firecrest.local.faults import JOB_ACTIONS
+from airflow_provider_firecrest.local.faults import HOLD_ACTIONS, JOB_ACTIONS
 from airflow_provider_firecrest.local.slurm import SbatchError
 from airflow_provider_firecrest.local.state import LocalState, state_of
 from airflow_provider_firecrest.local.transfer_jobs import (
     FileJob,
+    Hold,
     compress_job,
     copy_job,
     delete_job,
@@ -110,7 +111,14 @@ def post_upload(request: Request, system: System, user: User, body: PostFileUplo
     fault = state.faults.take(JOB_ACTIONS, "POST", request.url.path)
     pretend = fault is not None and fault.action == "ingress_says_success_without_file"
     job_urls = [signer.sign("HEAD", url), signer.sign("GET", url)]
-    job = ingress_job(body.path, job_urls, part_size, state.config.ingress_interval, pretend=pretend)
+    job = ingress_job(
+        body.path,
+        job_urls,
+        part_size,
+        state.config.ingress_interval,
+        pretend=pretend,
+        hold=_hold(state, request.url.path),
+    )
     if fault is not None and not pretend:
         job = idle_job(job)
     answer = _submit(state, system, user, job, body.account)
@@ -155,6 +163,13 @@ def _s3_directives(body: PostFileUploadRequest | PostFileDownloadRequest) -> S3T
     if directives.transfer_method is not DataTransferType.s3 or not isinstance(directives, S3TransferRequest):
         raise ApiError(400, "Requested transfer method is not available.")
     return directives
+
+
+def _hold(state: LocalState, path: str) -> Hold | None:
+    fault = state.faults.take(HOLD_ACTIONS, "POST", path)
+    if fault is None:
+        return None
+    return Hold(int(fault.body or 2), state.hold_file(), fault.delay_s)
 
 
 def _start_upload(state: LocalState, user: str, path: str) -> tuple[str, str, str]:

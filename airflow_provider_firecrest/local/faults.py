@@ -27,6 +27,8 @@ STORE_ACTIONS = ("object_changes", "object_shrinks")
 LIES = ("hide_job", "stale_running", "unknown_state")
 # Done to a transfer job, when its script is written.
 JOB_ACTIONS = ("file_job_does_nothing", "ingress_says_success_without_file")
+# Done to the job of an upload, in the middle of its writing.
+HOLD_ACTIONS = ("ingress_holds",)
 # Done to a user's batch job, when it is submitted.
 BATCH_ACTIONS = ("job_does_nothing",)
 # Done to a FirecREST v1 task, when the request that creates it is answered or its file is copied.
@@ -44,6 +46,7 @@ ACTIONS = (
     *STORE_ACTIONS,
     *LIES,
     *JOB_ACTIONS,
+    *HOLD_ACTIONS,
     *BATCH_ACTIONS,
     *TASK_ACTIONS,
 )
@@ -78,7 +81,9 @@ class Fault:
             ``unknown_state`` shows every state as ``body``. 0 seconds mean all jobs.
 
             To a file job: ``file_job_does_nothing`` makes it report success and do nothing;
-            ``ingress_says_success_without_file`` the same for an upload.
+            ``ingress_says_success_without_file`` the same for an upload; ``ingress_holds`` lets an upload's
+            job stop when it has fetched piece number ``body`` (2 if none) and not appended it, for
+            ``delay_s`` seconds, or (0) until the holds are released or the job is cancelled.
 
             To a batch job: ``job_does_nothing`` makes it end well without running its commands.
 

@@ -167,8 +167,12 @@ class LocalFirecrest:
         return list(self.control("GET", "faults"))
 
     def clear_faults(self) -> None:
-        """End all faults."""
+        """End all faults; jobs that one of them holds back go on."""
         self.control("DELETE", "faults")
+
+    def release_jobs(self) -> None:
+        """Let the jobs go on that a fault holds back."""
+        self.control("DELETE", "holds")
 
     def mint_token(self, **wish: Any) -> str:
         """A token with chosen ``claims``, ``ttl`` (seconds) or ``key_id``."""

@@ -6,7 +6,9 @@ Knows: the parts and their lifetimes. Must not know: endpoints.
 from __future__ import annotations
 
 import secrets
+import uuid
 from dataclasses import dataclass
+from pathlib import Path
 
 from fastapi import Request
 
@@ -56,6 +58,19 @@ class LocalState:
     def s3_url(self) -> str:
         """Where the object store answers."""
         return f"{self.origin}/s3"
+
+    def hold_file(self) -> Path:
+        """A new file that holds a job back as long as it exists."""
+        directory = self.sandbox.state / "holds"
+        directory.mkdir(exist_ok=True)
+        file = directory / uuid.uuid4().hex
+        file.touch()
+        return file
+
+    def release_holds(self) -> None:
+        """Let the jobs that are held back go on."""
+        for file in (self.sandbox.state / "holds").glob("*"):
+            file.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Stop every job, then remove what is temporary."""

@@ -93,19 +93,39 @@ def idle_job(job: FileJob) -> FileJob:
     return FileJob(job.name, job.title, done[0].strip() if done else "true")
 
 
-def ingress_job(path: str, urls: Sequence[str], part_size: int, interval: float, *, pretend: bool) -> FileJob:
+@dataclass(frozen=True)
+class Hold:
+    """Where an upload's job stops: at which piece, as long as which file exists, for how many seconds."""
+
+    piece: int
+    file: Path
+    seconds: float
+
+
+def ingress_job(
+    path: str,
+    urls: Sequence[str],
+    part_size: int,
+    interval: float,
+    *,
+    pretend: bool,
+    hold: Hold | None = None,
+) -> FileJob:
     """The job of ``transfer/upload``: waits for the object and writes it to ``path``.
 
     The path stands in double quotes, so the job's shell still executes ``$(...)`` and backticks in it.
     """
     extra = " pretend" if pretend else ""
+    if hold is not None:
+        extra += f" hold {hold.piece} {shlex.quote(str(hold.file))} {hold.seconds:g}"
     lines = [
         f'if [ -d "{html_escape(path)}" ]; then',
         '    echo "$(date -u) targetPath must point to a file path:  is a directory." >&2',
         "    exit 3",
         "fi",
+        f"range_length={part_size}",
         f'target_file="{html_escape(path)}"',
-        _worker(f'ingress "$0" "$target_file" {part_size} {interval:g}{extra}', urls),
+        _worker(f'ingress "$0" "$target_file" "$range_length" {interval:g}{extra}', urls),
     ]
     return FileJob("IngressFileTransfer", "Ingress File Transfer", "\n".join(lines))
 

@@ -51,8 +51,21 @@ def _exists(url: str) -> bool:
         connection.close()
 
 
-def ingress(script: str, target: str, urls: list[str], part_size: int, interval: float, pretend: bool) -> int:
-    """Wait for the object, then fetch it into ``target``; ``pretend`` fetches but writes nothing.
+Hold = tuple[int, str, float]
+"""Number of a piece, the file that holds it back as long as it exists, and for how many seconds (0: any)."""
+
+
+def ingress(
+    script: str,
+    target: str,
+    urls: list[str],
+    part_size: int,
+    interval: float,
+    pretend: bool = False,
+    hold: Hold | None = None,
+) -> int:
+    """Wait for the object, then fetch it into ``target``; ``pretend`` fetches but writes nothing, ``hold``
+    stops in the middle.
 
     Looks at the start and then every ``interval`` seconds. Ends with success when it never came: so does the
     real script.
@@ -62,12 +75,12 @@ def ingress(script: str, target: str, urls: list[str], part_size: int, interval:
     for _ in range(_TRIES):
         if _exists(head_url):
             _say(f"{_stamp()} File to transfer found in S3 bucket")
-            return _fetch(script, target, get_url, part_size, pretend)
+            return _fetch(script, target, get_url, part_size, pretend, hold)
         time.sleep(interval)
     return 0
 
 
-def _fetch(script: str, target: str, url: str, part_size: int, pretend: bool) -> int:
+def _fetch(script: str, target: str, url: str, part_size: int, pretend: bool, hold: Hold | None) -> int:
     _say(f"{_stamp()} Downloading file to: {target} ...")
     # os.path, because a closed directory is no error here: bash's -f just says no.
     if os.path.isfile(target) and not pretend:  # noqa: PTH113
@@ -81,12 +94,21 @@ def _fetch(script: str, target: str, url: str, part_size: int, pretend: bool) ->
             _complain(f"{_stamp()} Download failed: part {number}")
             return 1
         received += size
+        if hold is not None and hold[0] == number:
+            _wait_while(Path(hold[1]), hold[2])
         if not pretend:
             _append(script, part, target)
     _say(f"{_stamp()} Received {received} bytes")
     # Said whatever became of the file: nobody looked whether appending worked.
     _say(f"{_stamp()} File was successfully downloaded (size: {received / 1024 / 1024:.3f}MB)")
     return 0
+
+
+def _wait_while(file: Path, seconds: float) -> None:
+    """Wait until the file is gone or the seconds are over; a job's time limit ends it at the latest."""
+    until = time.monotonic() + seconds
+    while file.exists() and (seconds == 0 or time.monotonic() < until):
+        time.sleep(0.02)
 
 
 def _fetch_part(url: str, start: int, part_size: int, part: Path, pretend: bool) -> tuple[int, int]:
@@ -224,7 +246,8 @@ def _complete(url: str, etags: list[str]) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """``ingress SCRIPT TARGET PART_SIZE INTERVAL [pretend]`` or ``egress SCRIPT SOURCE PART_SIZE``.
+    """``ingress SCRIPT TARGET PART_SIZE INTERVAL [pretend] [hold PIECE FILE SECONDS]`` or
+    ``egress SCRIPT SOURCE PART_SIZE``.
 
     URLs come on standard input, because a command line can be read by everybody on the machine.
     """
@@ -232,7 +255,12 @@ def main(arguments: list[str]) -> int:
     action, script, path, part_size, *rest = arguments
     if action == "egress":
         return egress(script, path, urls, int(part_size))
-    return ingress(script, path, urls, int(part_size), float(rest[0]), "pretend" in rest[1:])
+    interval, *more = rest
+    hold = None
+    if "hold" in more:
+        piece, file, seconds = more[more.index("hold") + 1 :]
+        hold = int(piece), file, float(seconds)
+    return ingress(script, path, urls, int(part_size), float(interval), "pretend" in more, hold)
 
 
 if __name__ == "__main__":

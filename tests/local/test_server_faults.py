@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,41 @@ def test_lying_upload_says_it_succeeded(call: Caller) -> None:
     assert "Received 9 bytes" in job["log"]
     assert "File was successfully downloaded" in job["log"]
     assert not target.exists()
+
+
+@pytest.mark.parametrize("release", ["by hand", "by the end of all faults"])
+def test_an_uploads_job_is_held_in_the_middle_of_its_writing(call: Caller, release: str) -> None:
+    target, piece = call.firecrest.directory / "data", call.firecrest.directory / "data.1"
+    call.firecrest.fault("ingress_holds", path_regex="/transfer/upload$", body=1)
+    body = {"path": str(target), "transferDirectives": {"transferMethod": "s3", "fileSize": 9}}
+    with ThreadPoolExecutor() as threads:
+        ended = threads.submit(call.transfer, "upload", body)
+        deadline = time.monotonic() + 20
+        while not piece.exists() or piece.stat().st_size < 9:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert not target.exists()
+        if release == "by hand":
+            call.firecrest.release_jobs()
+        else:
+            call.firecrest.clear_faults()
+        job = ended.result(20)
+
+    assert job["state"] == "COMPLETED"
+    assert target.read_bytes() == b"123456789"
+    assert not piece.exists()
+
+
+def test_an_uploads_job_is_held_for_a_time(call: Caller) -> None:
+    target = call.firecrest.directory / "data"
+    call.firecrest.fault("ingress_holds", path_regex="/transfer/upload$", body=1, delay_s=0.5)
+    body = {"path": str(target), "transferDirectives": {"transferMethod": "s3", "fileSize": 9}}
+    began = time.monotonic()
+
+    assert call.transfer("upload", body)["state"] == "COMPLETED"
+
+    assert time.monotonic() - began >= 0.5
+    assert target.read_bytes() == b"123456789"
 
 
 def test_requests_are_counted_but_not_their_secrets(call: Caller) -> None:
