@@ -13,6 +13,7 @@ from typing import Any
 from . import paths, states
 from .errors import FirecrestError, NotFoundError
 from .flow import Flow, Sleep
+from .halves import remove_half
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 
@@ -25,18 +26,28 @@ _LOOK_EVERY = 3.0
 
 @dataclass(frozen=True)
 class Leftover:
-    """A directory, or a file, that belongs to one transfer alone.
+    """A directory, or a file, that belongs to one transfer alone; or, with a job, the target that this job of
+    FirecREST v2's writes in place, which belongs to the transfer only while the job is at it.
 
     :ivar path: where it is.
     :ivar system: system name.
     :ivar replaced: the target whose old tree may stand in it; None when nothing was to be replaced.
     :ivar account: Slurm account, should the removal take a job.
+    :ivar job_id: the job that writes ``path`` in place; its log decides what there is to remove.
+    :ivar log: path of that log.
+    :ivar pieces: up to which number the names of pieces beside ``path`` were free before the job began;
+        0: nobody has looked.
+    :ivar piece_size: bytes of a piece.
     """
 
     path: str
     system: str
     replaced: str | None = None
     account: str | None = None
+    job_id: str | None = None
+    log: str = ""
+    pieces: int = 0
+    piece_size: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -49,7 +60,8 @@ class Leftover:
 
 
 def remove_leftover(api: Any, left: Leftover) -> Flow[bool]:
-    """Remove it, whatever is in it, unless it holds the only copy of something; never raises.
+    """Remove it, whatever is in it, unless it holds the only copy of something, or its job has not left it in
+    the middle; never raises.
 
     :param api: the client's ``api``.
     :param left: what to remove; the job that worked there must be over.
@@ -57,6 +69,8 @@ def remove_leftover(api: Any, left: Leftover) -> Flow[bool]:
     :endpoint: DELETE .../ops/rm; where that takes too long, POST .../transfer/rm
     """
     try:
+        if left.job_id is not None:
+            return (yield from remove_half(api, left))
         if left.replaced is not None and (yield from _holds_the_only_copy(api, left)):
             logger.error(
                 "The job was stopped while it replaced %s on %s. What was there is kept in %s; move it"

@@ -43,9 +43,9 @@ class ResumesTransfers(WaitsForQuota, GoesInSteps):
 
     def known(self, client: FirecrestClient, memory: TransferMemory) -> dict[str, Any] | None:
         """Return what an earlier try of this attempt left, and end what a clear gave up."""
-        from ..client.transfers.resume import give_up
+        from ..client.transfers.resume import give_up_known
 
-        return memory.known(lambda job_id, system: give_up(client, job_id, system))
+        return memory.known(lambda job_id, system, state: give_up_known(client, job_id, system, state))
 
     def mark(self, client: FirecrestClient, context: Context) -> str:
         """Return what names the task's partial files: the same for all tries, clears included, so that

@@ -76,17 +76,20 @@ class TransferMemory:
         """Whether a later try will find what is remembered, the URLs among it."""
         return self._store is not None and seal({}) is not None
 
-    def known(self, abandon: Callable[[str, str], None]) -> dict[str, Any] | None:
+    def known(self, abandon: Callable[[str, str, dict[str, Any] | None], None]) -> dict[str, Any] | None:
         """Return the state that this attempt's earlier try left, or None.
 
-        :param abandon: called with job id and system of a job that another attempt left: a clear gave it up.
+        :param abandon: called with job id and system of a job that another attempt left, and with its state
+            if that can be read: a clear gave it up.
         """
         found = None if self.first_try else self._get(STATE_KEY)
         if not isinstance(found, dict):
             return None
         if (found.get("mark"), found.get("format")) != (self.attempt.mark, _FORMAT):
             if found.get("job_id"):
-                abandon(str(found["job_id"]), str(found["system"]))
+                readable = found.get("format") == _FORMAT
+                state = self._opened(found) if readable else None
+                abandon(str(found["job_id"]), str(found["system"]), state)
             self.forget()
             return None
         state = self._opened(found)

@@ -84,11 +84,17 @@ class FirecrestUploadOperator(TransferOperator):
         from ..client.errors import FirecrestError
         from ..client.staging import may_pass
         from ..client.transfers import UploadState, part
+        from ..client.transfers.giving_up import give_up_upload
+        from ..client.transfers.resume import ended_without_file
 
         state = UploadState.from_dict(known) if known else None
+        if state is not None and ended_without_file(client, state):
+            # Once its half is gone, what is at the target is not its own work.
+            give_up_upload(client, state.job_id, state.system, state.leftover)
+            state = None
         mark = self.mark(client, context)
         try:
-            plan = self._plan_after(client, state, mark)
+            plan = self._plan_after(client, state, mark, is_first=memory.first_try)
         except FirecrestError as error:
             if state is not None and state.part and not may_pass(error):
                 part.remove(client, state.part, state.system)
@@ -99,8 +105,11 @@ class FirecrestUploadOperator(TransferOperator):
             part.sweep(client, plan.target, mark, plan.system, keep=keep)
         return plan
 
-    def _plan_after(self, client: FirecrestClient, state: UploadState | None, mark: str) -> UploadPlan:
+    def _plan_after(
+        self, client: FirecrestClient, state: UploadState | None, mark: str, *, is_first: bool
+    ) -> UploadPlan:
         """Plan, knowing what the try before may have done to the target."""
+        from ..client.errors import ConflictError
         from ..client.transfers import plan_upload
 
         def plan(if_exists: str) -> UploadPlan:
@@ -123,7 +132,24 @@ class FirecrestUploadOperator(TransferOperator):
             found = plan("overwrite")
             if (found.target, str(found.source)) == (state.target, state.source):
                 return replace(found, replaces=state.replaces)
-        return plan(self.if_exists)
+        try:
+            return plan(self.if_exists)
+        except ConflictError:
+            if is_first or state is not None or not self._end_unknown(client):
+                raise
+            return plan(self.if_exists)
+
+    def _end_unknown(self, client: FirecrestClient) -> bool:
+        """End a job of ours that writes the target, of which nothing is remembered; was there one?"""
+        from ..client import paths
+        from ..client.transfers.orphans import end_ingress
+
+        if client.api.generation != 2:
+            return False
+        source = Path(self.source_path)
+        targets = [self.target_path, paths.join(self.target_path, source.name)]
+        system = client.system_info(system=self.system).name
+        return end_ingress(client, targets, system, size=source.stat().st_size)
 
     def _direct(self, client: FirecrestClient, plan: UploadPlan, memory: TransferMemory) -> TransferResult:
         from ..client.leftovers import Leftover
@@ -143,16 +169,21 @@ class FirecrestUploadOperator(TransferOperator):
         known: dict[str, Any] | None,
         context: Context,
     ) -> dict[str, Any]:
-        from ..client.leftovers import Leftover
         from ..client.transfers import UploadState, stage_upload
-        from ..client.transfers.orphans import cancel_ingress
+        from ..client.transfers.orphans import end_ingress
 
         def killable(job: Any) -> None:
             self._running = {"job_id": job.job_id, "system": plan.system}
 
+        def save(state: UploadState) -> None:
+            memory.keep_upload(state)
+            if self._running is not None and state.leftover is not None:
+                # From now on the job may write.
+                self._running = {**self._running, "leftover": state.leftover.as_dict()}
+
         if known is None and not memory.first_try and client.api.generation == 2:
             # The try before may have been killed before it could write down which job it had started.
-            cancel_ingress(client, plan.target, plan.system)
+            end_ingress(client, [plan.target], plan.system, size=plan.size)
         staged = stage_upload(
             client,
             plan,
@@ -160,21 +191,21 @@ class FirecrestUploadOperator(TransferOperator):
             on_start=killable,
             stop=self.stop,
             state=UploadState.from_dict(known) if known else None,
-            save=memory.keep_upload,
+            save=save,
             keep=memory.keeps and self.goes_on(context),
         )
         what = f"job {staged.job_id}" if staged.job_id else f"FirecREST's task {staged.task_id}"
         self.log.info("All bytes are in the object storage; %s writes the file.", what)
         note = {**self._note_for(staged), "staged": staged.as_dict()}
-        if staged.part:
-            note["leftover"] = Leftover(staged.part, staged.system).as_dict()
+        if staged.leftover is not None:
+            note["leftover"] = staged.leftover.as_dict()
         return note
 
     def _finish(self, client: FirecrestClient, note: dict[str, Any], job: Any, context: Context) -> Any:
         from ..client.transfers import StagedUpload, finish_upload, part
 
         staged = StagedUpload.from_dict(note["staged"])
-        self._running = note if staged.part else None
+        self._running = note if note.get("leftover") else None
         keep = self.memory(client, context).keeps and self.goes_on(context)
         result = finish_upload(client, staged, job, stop=self.stop, keep=keep)
         self._running = None

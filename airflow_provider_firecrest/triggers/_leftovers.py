@@ -25,7 +25,7 @@ async def remove_leftover_of(conn_id: str, leftover: Mapping[str, Any] | None, l
     from ..hooks._clients import known_settings, resolve
 
     left = Leftover.from_dict(leftover)
-    log.info("Removing %s on %s.", left.path, left.system)
+    log.info("Clearing up at %s on %s.", left.path, left.system)
     try:
         async with AsyncFirecrestClient(known_settings(conn_id) or await resolve(conn_id)) as client:
             await client.run(remove_leftover(await client.get_api(), left))

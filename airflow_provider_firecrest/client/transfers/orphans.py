@@ -8,13 +8,20 @@ Knows how to recognise such a job on FirecREST v2: by its name and by the path i
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Iterator, Sequence
 
 from ..errors import FirecrestError
+from ..leftovers import Leftover
+from ..models import Job, JobMetadata
+from ..pieces import pieces_in
 from ..sync_client import FirecrestClient
+from .giving_up import give_up_upload
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 
 _INGRESS, _EGRESS = "IngressFileTransfer", "OutgressFileTransfer"
+_PIECE_SIZE = re.compile(r"\brange_length=(\d+)")
 
 
 def cancel_ingress(client: FirecrestClient, target: str, system: str) -> None:
@@ -26,6 +33,42 @@ def cancel_ingress(client: FirecrestClient, target: str, system: str) -> None:
     :endpoint: GET /compute/{system}/jobs, GET .../jobs/{job_id}/metadata, DELETE .../jobs/{job_id}
     """
     _cancel(client, _INGRESS, f'target_file="{target}"', target, system)
+
+
+def end_ingress(client: FirecrestClient, targets: Sequence[str], system: str, *, size: int) -> bool:
+    """Cancel the jobs of ours that write to one of ``targets``, or wait to, and remove what they leave in the
+    middle; never raises.
+
+    :param client: a client of FirecREST v2.
+    :param targets: full paths that the file to be may have.
+    :param system: system name.
+    :param size: of the file to be, in bytes.
+    :returns: whether there was one.
+    :endpoint: as :func:`cancel_ingress`; then as ``leftovers.remove_leftover``
+    """
+    ended = False
+    try:
+        for job, meta in _active(client, _INGRESS, system):
+            script = meta.script or ""
+            target = next((each for each in targets if f'target_file="{each}"' in script), None)
+            if target is None:
+                continue
+            piece_size = int(found[1]) if (found := _PIECE_SIZE.search(script)) else 0
+            left = Leftover(
+                target,
+                system,
+                job_id=job.job_id,
+                log=meta.stdout or "",
+                # What has such a name and was changed while the job ran, the job has overwritten.
+                pieces=pieces_in(size, piece_size),
+                piece_size=piece_size,
+            )
+            logger.info("Job %s, which an earlier try has left, writes %s, or waits to.", job.job_id, target)
+            give_up_upload(client, job.job_id, system, left)
+            ended = True
+    except FirecrestError as error:
+        _complain(_INGRESS, targets[0], error)
+    return ended
 
 
 def cancel_movers(client: FirecrestClient, part: str, system: str) -> None:
@@ -42,15 +85,25 @@ def cancel_movers(client: FirecrestClient, part: str, system: str) -> None:
 
 def _cancel(client: FirecrestClient, name: str, text: str, path: str, system: str) -> None:
     try:
-        for job in client.jobs(name=name, time_window="1h", system=system):
-            # The script holds presigned URLs: it is searched and not shown.
-            if not job.is_final and text in (client.job_metadata(job.job_id, system=system).script or ""):
+        for job, meta in _active(client, name, system):
+            if text in (meta.script or ""):
                 client.cancel_job(job.job_id, system=system)
                 logger.info("Cancelled job %s, which moved %s, or waited to.", job.job_id, path)
     except FirecrestError as error:
-        logger.warning(
-            "A job %s may still be moving %s, or waiting to; it cannot be looked for: %s",
-            name,
-            path,
-            error.message,
-        )
+        _complain(name, path, error)
+
+
+def _active(client: FirecrestClient, name: str, system: str) -> Iterator[tuple[Job, JobMetadata]]:
+    """Yield jobs that are not over. Their scripts hold presigned URLs: to be searched and not shown."""
+    for job in client.jobs(name=name, time_window="1h", system=system):
+        if not job.is_final:
+            yield job, client.job_metadata(job.job_id, system=system)
+
+
+def _complain(name: str, path: str, error: FirecrestError) -> None:
+    logger.warning(
+        "A job %s may still be moving %s, or waiting to; it cannot be looked for: %s",
+        name,
+        path,
+        error.message,
+    )

@@ -32,6 +32,7 @@ class UploadPlan:
     :ivar part: the path that is written first and renamed when it is proven; None: the target itself is.
     :ivar if_exists: what may be at the target at the moment of that renaming: with ``overwrite`` a file, else
         nothing.
+    :ivar alone: whether the target is in a directory that nobody else uses.
     """
 
     source: Path
@@ -45,6 +46,7 @@ class UploadPlan:
     replaces: bool = False
     part: str | None = None
     if_exists: IfExists = "fail"
+    alone: bool = False
 
     @property
     def written(self) -> str:

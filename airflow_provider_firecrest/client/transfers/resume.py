@@ -18,10 +18,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .. import staging
-from ..errors import FirecrestError, NotFoundError
+from ..errors import NotFoundError
+from ..leftovers import Leftover
 from ..models import FormTicket, Job, TransferJob, UploadTicket
 from ..sync_client import FirecrestClient
 from . import part
+from .giving_up import give_up, give_up_upload, half_of
 from .plan import DownloadPlan, UploadPlan
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class UploadState:
     :ivar parts: ETags of the parts that are sent, by number.
     :ivar sha256: of the source, from ``sent`` on.
     :ivar part: the path that is written first and renamed when it is proven; None: the target itself is.
+    :ivar pieces: up to which number the names of pieces beside the target were free; 0: nobody has looked.
     """
 
     source: str
@@ -70,6 +73,7 @@ class UploadState:
     parts: Mapping[int, str] = field(default_factory=dict)
     sha256: str | None = None
     part: str | None = None
+    pieces: int = 0
 
     @classmethod
     def of_plan(cls, plan: UploadPlan, phase: Phase) -> UploadState:
@@ -111,6 +115,13 @@ class UploadState:
     def may_have_written(self) -> bool:
         """Whether what is at the target now may be this upload's own."""
         return self.phase != "started"
+
+    @property
+    def leftover(self) -> Leftover | None:
+        """What the server's job may leave at the target when it is ended now; None: it cannot have begun."""
+        if self.phase not in ("completing", "sent"):
+            return None
+        return half_of(self)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values, the URLs among them."""
@@ -155,7 +166,7 @@ def continued_upload(client: FirecrestClient, plan: UploadPlan, state: UploadSta
         going = look(client, state)
     if going is None:
         logger.info("The upload to %s starts anew.", plan.target)
-        give_up(client, state.job_id, state.system)
+        give_up_upload(client, state.job_id, state.system, state.leftover)
         if state.part:
             part.remove(client, state.part, state.system)
         return None
@@ -194,23 +205,35 @@ def continued_download(
     return replace(staged, target=str(plan.target), verify_checksum=plan.verify_checksum)
 
 
-def give_up(client: FirecrestClient, job_id: str | None, system: str) -> None:
-    """Cancel the server's job behind a transfer that nobody goes on with; never raises.
+def give_up_known(
+    client: FirecrestClient, job_id: str, system: str, values: Mapping[str, Any] | None
+) -> None:
+    """Give up a transfer of which another attempt has left this; never raises.
 
     :param client: the client.
-    :param job_id: its job; None: FirecREST v1, which cannot cancel a task.
+    :param job_id: the server's job behind it.
     :param system: system name.
-    :endpoint: DELETE /compute/{system}/jobs/{job_id}
+    :param values: its state as plain JSON; None: it cannot be read any more.
+    :endpoint: as :func:`give_up_upload`
     """
-    if job_id is None:
-        return
-    try:
-        if client.cancel_job(job_id, system=system):
-            logger.info("Cancelled the server's job %s.", job_id)
-    except NotFoundError:
-        logger.info("The server's job %s is not known any more.", job_id)
-    except FirecrestError as error:
-        logger.warning("The server's job %s could not be cancelled: %s", job_id, error.message)
+    left = None
+    if values is not None and "phase" in values:
+        left = UploadState.from_dict(values).leftover
+    give_up_upload(client, job_id, system, left)
+
+
+def ended_without_file(client: FirecrestClient, state: UploadState) -> bool:
+    """Return whether the server's job is over and has not written the file. Then what is at the target is
+    somebody's, once what the job left is removed.
+
+    :param client: the client.
+    :param state: how far an earlier process got.
+    :endpoint: GET .../jobs/{job_id}
+    """
+    if state.leftover is None:
+        return False
+    job = _found(lambda: client.get_job(str(state.job_id), system=state.system))
+    return job is not None and job.is_final and not job.succeeded
 
 
 def _upload_by_job(client: FirecrestClient, state: UploadState) -> UploadState | None:

@@ -21,11 +21,14 @@ from ..errors import (
     PermissionDeniedError,
     TransferFailedError,
 )
+from ..leftovers import Leftover
 from ..models import TransferJob
 from ..sync_client import FirecrestClient
 from . import orphans
+from .beside import check_beside
+from .giving_up import give_up_upload, half_of
 from .plan import IfExists, UploadPlan
-from .resume import Save, UploadState, continued_upload, give_up, logger
+from .resume import Save, UploadState, continued_upload, logger
 
 _LOST_TICKET = (TransferFailedError, NotFoundError, PermissionDeniedError)
 """What a store says about an upload that was aborted or cleaned up, or a URL that it takes no more."""
@@ -42,6 +45,8 @@ class StagedUpload:
     :ivar part: the path that is written, and renamed to ``target`` when it is proven; None: ``target`` itself
         is.
     :ivar if_exists: what may be at the target then: with ``overwrite`` a file, else nothing.
+    :ivar pieces: up to which number the names of pieces beside the target were free; 0: nobody has looked.
+    :ivar part_size: bytes of such a piece.
     """
 
     source: str
@@ -59,6 +64,8 @@ class StagedUpload:
     seconds: float = 0.0
     part: str | None = None
     if_exists: IfExists = "fail"
+    pieces: int = 0
+    part_size: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -75,6 +82,11 @@ class StagedUpload:
         if self.job_id is None:
             return None
         return TransferJob(self.job_id, self.system, "", self.output_log, self.error_log)
+
+    @property
+    def leftover(self) -> Leftover | None:
+        """What is to be removed on the system when this is given up."""
+        return Leftover(self.part, self.system) if self.part else half_of(self)
 
 
 def stage_upload(
@@ -99,9 +111,11 @@ def stage_upload(
     :param save: called with the state whenever it changes, so that a later process can go on.
     :param keep: leave the server's job waiting when the sending fails in a way that may pass (another
         attempt follows).
+    :raises ConflictError: on FirecREST v2, a name beside the target is taken that the server's job would
+        overwrite; nothing was sent.
     :raises FirecrestError: it failed; the server's job was cancelled, since it would hold its slot to the
-        time limit.
-    :endpoint: POST .../transfer/upload, then the presigned URLs
+        time limit, and what it had written was removed.
+    :endpoint: POST .../transfer/upload, GET .../ops/ls, then the presigned URLs
     """
     sending = _Sending(client, plan, progress, on_start, stop, save or (lambda state: None), keep)
     going = continued_upload(client, plan, state) if state is not None else None
@@ -156,13 +170,20 @@ class _Sending:
                 self._save(state)
             if self._on_start is not None and state.transfer is not None:
                 self._on_start(state.transfer)
+            self._look_beside()
             sha256 = self._sha256_sent() if state.phase == "sent" else self._send()
         except BaseException as error:
             if not (self._keep and staging.may_pass(error)):
-                give_up(self._client, state.job_id, state.system)
+                give_up_upload(self._client, state.job_id, state.system, self._state.leftover)
             raise
         self._change(phase="sent", sha256=sha256, part_urls=(), complete_url="", form_url="", form_fields={})
         return self._staged(sha256)
+
+    def _look_beside(self) -> None:
+        """Refuse names that the server's job would overwrite, as long as it cannot have begun."""
+        state = self._state
+        if state.phase == "started" and state.job_id is not None and not self._plan.alone:
+            self._change(pieces=check_beside(self._client, self._plan, state.part_size))
 
     def _sha256_sent(self) -> str:
         return self._state.sha256 or staging.sha256_of(self._plan.source, cancelled=self._stop)
@@ -230,4 +251,6 @@ class _Sending:
             seconds=time.monotonic() - self._started,
             part=state.part,
             if_exists=plan.if_exists,
+            pieces=state.pieces,
+            part_size=state.part_size,
         )

@@ -28,11 +28,13 @@ from ..errors import (
     TooLargeError,
     TransferFailedError,
 )
+from ..halves import DONE
+from ..leftovers import remove_leftover
 from ..models import Job, TransferJob
 from ..sync_client import FirecrestClient
 from . import final_name, part, proof
+from .giving_up import give_up, give_up_upload
 from .plan import TransferResult, UploadPlan
-from .resume import give_up
 from .sending import StagedUpload
 
 if TYPE_CHECKING:
@@ -49,7 +51,6 @@ _NOT_ACTED = (
     TooLargeError,
     RateLimitError,
 )
-_DONE = "File was successfully downloaded"
 
 
 def upload_direct(
@@ -148,12 +149,12 @@ def _finish(
         job = job or client.get_job(str(staged.job_id), system=staged.system)
     try:
         evidence, said_yes = proof.end_of_transfer(
-            client, staged, job, what=f"Uploading {staged.source} to {staged.target}", success=_DONE
+            client, staged, job, what=f"Uploading {staged.source} to {staged.target}", success=DONE
         )
     except TransferFailedError:
-        # A job that was ended in the middle leaves a half; what was there before is left alone.
-        failed = job is None or not job.succeeded
-        if not staged.part and not staged.replaces and (failed or _is_wrong(client, staged)):
+        if staged.leftover is not None and not staged.part:
+            client.run(remove_leftover(client.api, staged.leftover))
+        elif not staged.part and not staged.replaces:
             part.remove(client, staged.target, staged.system)
         raise
     # Without the job's word, a file of the same size may be the one that was there before.
@@ -162,12 +163,16 @@ def _finish(
 
 
 def cancel_staged(client: FirecrestClient, staged: StagedUpload | StagedDownload) -> None:
-    """Cancel the server's job behind a transfer that is given up; never raises.
+    """Cancel the server's job behind a transfer that is given up, and remove what an upload's job leaves in
+    the middle of writing; never raises.
 
     :param client: the client.
     :param staged: the transfer.
     """
-    give_up(client, staged.job_id, staged.system)
+    if isinstance(staged, StagedUpload) and not staged.part:
+        give_up_upload(client, staged.job_id, staged.system, staged.leftover)
+    else:
+        give_up(client, staged.job_id, staged.system)
 
 
 def _settle(
@@ -232,15 +237,3 @@ def _may_have_acted(error: BaseException) -> bool:
     if not isinstance(error, FirecrestError):
         return True
     return isinstance(error, RequestTimeoutError | AmbiguousError) or error.status is not None
-
-
-def _is_wrong(client: FirecrestClient, staged: StagedUpload) -> bool:
-    """Whether what is there is known to differ; what cannot be looked at is not."""
-    try:
-        if client.stat(staged.target, system=staged.system).size != staged.size:
-            return True
-        found = proof.remote_sha256(client, staged.target, staged.size, staged.system, staged.account)
-    except FirecrestError as error:
-        logger.info("What is at %s cannot be compared: %s", staged.target, error.message)
-        return False
-    return found != staged.sha256

@@ -48,8 +48,8 @@ def plan_upload(
     :param if_exists: ``fail``; ``overwrite``; ``skip`` leaves a file of the same size and digest alone and
         fails on any other.
     :param verify_checksum: compare SHA-256 at the end; without it only the size is compared.
-    :param in_place: write the target itself, not a part that is renamed when it is proven. FirecREST v2
-        cannot do otherwise.
+    :param in_place: write the target itself, not a part that is renamed when it is proven (FirecREST v2
+        cannot do otherwise): it is in a directory of the transfer's own.
     :param mark: names the part, so that a later process finds it (``part.sweep``).
     :returns: the plan.
     :raises InvalidRequestError: a path is wrong; the message names the field.
@@ -70,7 +70,7 @@ def plan_upload(
     if there is not None:
         plan = replace(_existing(client, plan, there, if_exists), replaces=True)
     if in_place or plan.way == "skip":
-        return plan
+        return replace(plan, alone=in_place)
     return part.with_part(client, plan, there, if_exists, mark)
 
 
