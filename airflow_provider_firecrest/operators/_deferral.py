@@ -79,15 +79,21 @@ class WaitsForJob(FirecrestMixin):
 
     def wait_here(self, client: FirecrestClient, note: dict[str, Any], context: Context) -> Any:
         """Wait in the worker, then finish."""
+        return self._end(client, self._until_over(client, note["job_id"], note, context), context)
+
+    def _until_over(
+        self, client: FirecrestClient, job_id: str, note: dict[str, Any], context: Context
+    ) -> dict[str, Any]:
+        """Wait in the worker until a job is over; return what the trigger would have put into its event."""
         from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
         from ._waiting import wait_for_jobs
 
         self._running = note
         try:
-            event = wait_for_jobs(
+            return wait_for_jobs(
                 client,
-                [note["job_id"]],
+                [job_id],
                 system=note["system"],
                 poll_interval=self.poll_interval,
                 deadline=self.deadline(context),
@@ -97,8 +103,7 @@ class WaitsForJob(FirecrestMixin):
             )
         except AirflowTaskTimeout:
             # Airflow's own alarm may ring a moment before our deadline does.
-            event = {"status": "timeout", "carry": note}
-        return self._end(client, event, context)
+            return {"status": "timeout", "carry": note}
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Take up the task again when the trigger has fired."""

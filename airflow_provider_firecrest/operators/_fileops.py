@@ -193,26 +193,9 @@ class FileOperator(WaitsForJob, BaseOperator):
     def _wait_for_predecessor(
         self, client: FirecrestClient, note: dict[str, Any], context: Context
     ) -> dict[str, Any]:
-        from airflow.providers.common.compat.sdk import AirflowTaskTimeout
-
         from ..client.job_json import job_from_dict
-        from ._waiting import wait_for_jobs
 
-        self._running = note
-        try:
-            event = wait_for_jobs(
-                client,
-                [note["waits_for"]],
-                system=note["system"],
-                poll_interval=self.poll_interval,
-                deadline=self.deadline(context),
-                submitted_at=note["submitted_at"],
-                carry=note,
-                log=self.log,
-            )
-        except AirflowTaskTimeout:
-            # Airflow's own alarm may ring a moment before our deadline does.
-            return {"status": "timeout", "carry": note}
+        event = self._until_over(client, note["waits_for"], note, context)
         if event["status"] == "done" and not job_from_dict(event["jobs"][0]).succeeded:
             return {**event, "status": "predecessor failed"}
         return event

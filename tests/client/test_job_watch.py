@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from airflow_provider_firecrest.client.models import Job, JobElement
 from airflow_provider_firecrest.client.waiting.job_watch import LOST_AFTER, LOST_ANSWERS, JobWatch
 
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+from .clock import Clock
 
 
 def job(state: str, job_id: str = "1", **fields: object) -> Job:

@@ -7,18 +7,7 @@ import pytest
 from airflow_provider_firecrest.client import errors
 from airflow_provider_firecrest.client.waiting.patience import REFUSALS_TOLERATED, Patience
 
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+from .clock import Clock
 
 
 def patience(clock: Clock, deadline: float | None = None) -> Patience:

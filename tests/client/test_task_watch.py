@@ -17,19 +17,9 @@ from airflow_provider_firecrest.client.waiting.task_watch import (
     seen_from_dict,
 )
 
+from .clock import Clock
+
 URL = "https://store.example/bucket/f?X-Amz-Signature=abcdef"
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def answer(*, unknown: str | None = None, **statuses: str) -> TaskAnswer:
