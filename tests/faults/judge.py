@@ -126,6 +126,15 @@ def judge_file(
         findings.add("orphans", f"{name}: left beside the target: {litter}", len(litter))
 
 
+def judge_remains(findings: Findings, *, name: str, target: Path, content: bytes) -> None:
+    """Once whoever ends a transfer has cleared up, there is no half of a file and no piece of it."""
+    if target.exists() and target.read_bytes() != content:
+        findings.add("wrong_bytes", f"{name}: a half of {target.stat().st_size} bytes was left")
+    pieces = sorted(path.name for path in target.parent.iterdir() if path != target)
+    if pieces:
+        findings.add("orphans", f"{name}: pieces were left: {pieces}", len(pieces))
+
+
 def judge_outcome(findings: Findings, *, name: str, outcome: dict[str, Any], refusal: str = "") -> bool:
     """A task must succeed, or where that cannot be, say why; return whether it succeeded.
 

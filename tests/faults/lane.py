@@ -124,6 +124,9 @@ def play(step: Step) -> dict[str, Any]:
     try:
         if step["phase"] == "trigger":
             return {"state": "event", "event": asyncio.run(_first_event(*step["trigger"]))}
+        if step["phase"] == "kill":
+            asyncio.run(_revived(*step["trigger"]).on_kill())
+            return {"state": "killed"}
         operator, context = _operator(step), _context(step)
         if step["phase"] == "execute":
             # A new try begins without the XComs of the last one.
@@ -161,9 +164,13 @@ def _context(step: Step) -> dict[str, Any]:
     return context
 
 
-async def _first_event(path: str, arguments: dict[str, Any]) -> Any:
+def _revived(path: str, arguments: dict[str, Any]) -> Any:
     module, _, name = path.rpartition(".")
-    events = getattr(import_module(module), name)(**arguments).run()
+    return getattr(import_module(module), name)(**arguments)
+
+
+async def _first_event(path: str, arguments: dict[str, Any]) -> Any:
+    events = _revived(path, arguments).run()
     event = await anext(events)
     await events.aclose()
     return json.loads(json.dumps(event.payload))

@@ -124,6 +124,10 @@ class Task:
         """The current try up to its first deferral, or its end."""
         return self._play(lane, self.step("execute"))
 
+    def kill(self, lane: Lane, deferral: dict[str, Any]) -> None:
+        """What the triggerer does when a user marks or clears the deferred task."""
+        self._play(lane, self.step("kill", trigger=deferral["trigger"]))
+
     def go_on(self, lane: Lane, outcome: dict[str, Any]) -> dict[str, Any]:
         """The current try from a deferral to its end."""
         while outcome["state"] == "deferred":

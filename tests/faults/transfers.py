@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.client.transferring import client_of
 from tests.faults.campaign import FERNET_KEY, Site, do_all, settled_jobs
 from tests.faults.judge import (
+    ENDED,
     Findings,
     count_deaths,
     judge_file,
     judge_history,
+    judge_remains,
     judge_secrets,
     judge_transfer_jobs,
 )
@@ -38,6 +42,10 @@ _ERROR = """<?xml version="1.0" encoding="UTF-8"?>
 <Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>"""
 _EXPIRED = """<?xml version="1.0" encoding="UTF-8"?>
 <Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"""
+# By `scancel`, or a Clear, after the worker's death; by a user's Clear while deferred; by `scancel`.
+ENDINGS = ("dead and cancelled", "dead and cleared", "cleared", "cancelled")
+_HALF_WITHIN = 10.0
+
 _BEGIN = r"/transfer/(upload|download)$|/storage/xfer-external/(upload|download)$"
 _UPLOADS = r"/(transfer|ops|xfer-external|utilities)/upload$"
 NO_SPACE = "no space left|file too large|failed"
@@ -47,7 +55,10 @@ _OTHER = {"ETag": '"0123456789abcdef0123456789abcdef"'}
 
 @dataclass(frozen=True)
 class TransferPlan:
-    """What happens to one transfer."""
+    """What happens to one transfer.
+
+    :ivar ended: how the first try of an upload ends while the server's job writes; "" for not so.
+    """
 
     upload: bool
     size: int
@@ -55,6 +66,7 @@ class TransferPlan:
     deferrable: bool = True
     room: tuple[int | None, ...] = ()
     clock: tuple[float, ...] = ()
+    ended: str = ""
 
 
 def _any(chance: random.Random, **more: Any) -> TransferPlan:
@@ -79,6 +91,11 @@ def _by_clock(clock: tuple[float, ...]) -> Callable[[random.Random], TransferPla
 
 def _killed(chance: random.Random) -> TransferPlan:
     return _any(chance, crashes=(chance.choice(POINTS),))
+
+
+def _ended_in_the_middle(chance: random.Random) -> TransferPlan:
+    ended = chance.choice(ENDINGS)
+    return _any(chance, upload=True, size=SIZES[0], deferrable=True, ended=ended)
 
 
 def storage(action: str, method: str, **details: Any) -> Mapping[str, Any]:
@@ -145,6 +162,12 @@ TRANSFER_SCENARIOS = (
         server={"url_ttl": 3},
         refusal="presigned URL has expired",
     ),
+    TransferScenario(
+        "transfers: upload ended while the job writes",
+        (begins("ingress_holds", probability=0.8, delay_s=2.0),),
+        _ended_in_the_middle,
+        only=2,
+    ),
     TransferScenario("transfers: no room on our disk", (), _little_room, refusal=NO_SPACE),
     TransferScenario(
         "transfers: no room on the system",
@@ -181,6 +204,7 @@ class _Transfer:
         self.name = f"f{seed}g{site.generation}-" + "".join(chance.choices("abcdefghij", k=8)) + f"-{index}"
         self.content = chance.randbytes(self.plan.size)
         self.outcome: dict[str, Any] = {"state": "never run"}
+        self.remains, self.server = Findings(), site.server
         self.refusal = scenario.refusal
         self.secrets = [site.server.client_secret]
         there = site.server.scratch / "faults" / self.name
@@ -217,9 +241,51 @@ class _Transfer:
         return kind, source, target
 
     def live(self, lane: Lane) -> None:
+        if self.plan.ended:
+            self._end_in_the_middle(lane)
         self.outcome = self.task.live(lane)
 
+    def _end_in_the_middle(self, lane: Lane) -> None:
+        """One try, which ends while the server's job holds between two pieces."""
+        dead = self.plan.ended.startswith("dead")
+        if dead:
+            self.task.die(lane, "before_defer")
+        else:
+            self.task.try_number += 1
+            deferral = self.task.begin(lane)
+        self._wait_for_a_piece()
+        if self.plan.ended.endswith("cancelled"):
+            self._scancel()
+        if self.plan.ended == "cleared" and deferral["state"] == "deferred":
+            self.task.kill(lane, deferral)
+        elif not dead:
+            self.task.go_on(lane, deferral)
+        if not dead:
+            judge_remains(self.remains, name=self.name, target=self.target, content=self.content)
+        if self.plan.ended.endswith("cleared"):
+            self.task.clear()
+
+    def _wait_for_a_piece(self) -> None:
+        """Wait until the job is in the middle; or, where it was not held, has written the whole file."""
+        deadline = time.monotonic() + _HALF_WITHIN
+        while time.monotonic() < deadline:
+            if self.target.exists() and (len(list(self.target.parent.iterdir())) > 1 or self._is_whole()):
+                return
+            time.sleep(0.05)
+
+    def _is_whole(self) -> bool:
+        return self.target.exists() and self.target.stat().st_size == self.plan.size
+
+    def _scancel(self) -> None:
+        with client_of(self.server) as client:
+            for job in self.server.jobs(mentioning=str(self.target)):
+                if job["state"] not in ENDED:
+                    client.cancel_job(job["id"])
+
     def judge(self, findings: Findings) -> None:
+        for kind in ("wrong_bytes", "orphans"):
+            setattr(findings, kind, getattr(findings, kind) + getattr(self.remains, kind))
+        findings.notes += self.remains.notes
         judge_file(
             findings,
             name=self.name,

@@ -130,6 +130,7 @@ def test_a_retry_leaves_a_file_that_the_job_did_not_write(
     firecrest.fault("status", method="HEAD", path_regex="^/s3/", times=0, status=404)
     upload.die(lane, "before_defer")
     cancel_newest(firecrest)
+    firecrest.clear_faults()
     upload.target.write_bytes(FOREIGN)
 
     outcome = upload.task.live(lane)
