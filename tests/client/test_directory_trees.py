@@ -22,7 +22,7 @@ from airflow_provider_firecrest.client.errors import (
     QuotaError,
 )
 from airflow_provider_firecrest.client.staging import TransferCancelledError
-from airflow_provider_firecrest.client.transfers import archive, tree_jobs
+from airflow_provider_firecrest.client.transfers import archive, job_frame, tree_jobs
 from airflow_provider_firecrest.client.transfers.archive import pack, unpack
 from airflow_provider_firecrest.client.transfers.tree import TreeDigest, digest_of, scan, stays_inside
 from tests.trees import seen, written_tree
@@ -44,8 +44,8 @@ def measured_by_shell(root: Path, work: Path, *, archive: str | None = None) -> 
         str(root), str(work), archive=archive, contents=True, compression="none", time_limit="1"
     )
     done = bash(script)
-    assert done.returncode in (0, tree_jobs.REFUSED), (work / "log").read_text()
-    return tree_jobs.read_report((work / "report").read_bytes().decode(errors="replace"))
+    assert done.returncode in (0, job_frame.REFUSED), (work / "log").read_text()
+    return job_frame.read_report((work / "report").read_bytes().decode(errors="replace"))
 
 
 def packed(root: Path, target: Path, compression: str = "none") -> TreeDigest:
@@ -409,7 +409,7 @@ class Unpacking:
 
     def report(self) -> dict[str, str]:
         path = self.work / "report"
-        return tree_jobs.read_report(path.read_text(errors="replace")) if path.exists() else {}
+        return job_frame.read_report(path.read_text(errors="replace")) if path.exists() else {}
 
     def nothing_half_done(self) -> bool:
         return not (self.work / "tree").exists() and not self.target.exists()
@@ -435,7 +435,7 @@ def test_the_job_refuses_another_tree_than_the_one_sent(tree: Path, unpacking: U
     CHANGES["a byte"](tree)
     done = bash(unpacking.script(expected=digest_of(tree)))
 
-    assert done.returncode == tree_jobs.REFUSED
+    assert done.returncode == job_frame.REFUSED
     assert "other contents" in unpacking.report()["refused"]
     assert unpacking.nothing_half_done()
 
@@ -457,7 +457,7 @@ def test_the_job_replaces_a_whole_directory_when_it_is_told_to(tree: Path, unpac
     unpacking.target.chmod(0o500)
 
     refused = bash(unpacking.script())
-    assert refused.returncode == tree_jobs.REFUSED
+    assert refused.returncode == job_frame.REFUSED
     assert "has come into being" in unpacking.report()["refused"]
     assert (unpacking.target / "old").exists()
 
@@ -478,7 +478,7 @@ def test_a_read_only_top_directory_arrives_read_only(tree: Path, unpacking: Unpa
 
 def test_of_two_copies_of_a_job_only_one_works(unpacking: Unpacking) -> None:
     assert bash(unpacking.script()).returncode == 0
-    assert bash(unpacking.script()).returncode == tree_jobs.TAKEN
+    assert bash(unpacking.script()).returncode == job_frame.TAKEN
     assert unpacking.target.is_dir()
 
 
@@ -486,9 +486,9 @@ def test_the_claim_says_which_job_works_and_the_other_leaves_its_log_alone(unpac
     assert bash(f"export SLURM_JOB_ID=7\n{unpacking.script()}").returncode == 0
     log = (unpacking.work / "log").read_bytes()
 
-    assert bash(f"export SLURM_JOB_ID=8\n{unpacking.script()}").returncode == tree_jobs.TAKEN
+    assert bash(f"export SLURM_JOB_ID=8\n{unpacking.script()}").returncode == job_frame.TAKEN
 
-    assert (unpacking.work / tree_jobs.CLAIM).read_text() == "7\n"
+    assert (unpacking.work / job_frame.CLAIM).read_text() == "7\n"
     assert (unpacking.work / "log").read_bytes() == log
 
 
@@ -514,9 +514,9 @@ def test_a_job_that_is_told_to_end_leaves_nothing_half_done(unpacking: Unpacking
 @pytest.mark.parametrize("value", ["", "soon", "1:2:3:4", "1h", "-1"])
 def test_a_time_limit_that_is_none_is_refused(value: str) -> None:
     with pytest.raises(FirecrestError, match="time_limit"):
-        tree_jobs.check_time_limit(value)
+        job_frame.check_time_limit(value)
 
 
 @pytest.mark.parametrize("value", ["30", "00:30:00", "1-12:00:00", "90:00"])
 def test_a_time_limit_of_slurms_is_taken(value: str) -> None:
-    assert tree_jobs.check_time_limit(value) == value
+    assert job_frame.check_time_limit(value) == value

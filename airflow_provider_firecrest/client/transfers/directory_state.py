@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 from ..errors import InvalidRequestError
 from ..leftovers import Leftover
-from . import tree_jobs
+from . import job_frame
 from .archive import COMPRESSIONS
 from .plan import Way
 from .steps_state import StepOptions, StepwiseTransfer
@@ -78,7 +78,7 @@ class DirectoryTransfer(StepwiseTransfer):
     @property
     def payload(self) -> str:
         """Full path of the archive on the system."""
-        return tree_jobs.path_in(self.work, self.archive_name)
+        return job_frame.path_in(self.work, self.archive_name)
 
     @property
     def is_packed(self) -> bool:

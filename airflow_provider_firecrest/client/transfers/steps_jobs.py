@@ -17,7 +17,7 @@ from ..attempts.marker import plain_name
 from ..errors import AmbiguousError, FirecrestError, NotFoundError
 from ..models import Job
 from ..sync_client import FirecrestClient
-from . import tree_jobs, workdir
+from . import job_frame, workdir
 from .steps_state import AnyTransfer, Phase, StepwiseTransfer, Watch
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
@@ -90,7 +90,7 @@ def of_holder(client: FirecrestClient, transfer: AnyTransfer, job: Job) -> AnyTr
     :param job: the job in its final state.
     :endpoint: GET .../ops/download
     """
-    if job.exit_code != tree_jobs.TAKEN or transfer.phase not in OF_OURS:
+    if job.exit_code != job_frame.TAKEN or transfer.phase not in OF_OURS:
         return None
     holder = _holder(client, transfer)
     if holder is None or holder == job.job_id:
@@ -187,7 +187,7 @@ def _holder(client: FirecrestClient, transfer: StepwiseTransfer) -> str | None:
 
 
 def _claimed(client: FirecrestClient, transfer: StepwiseTransfer) -> str | None:
-    path = tree_jobs.path_in(transfer.work, tree_jobs.CLAIM)
+    path = job_frame.path_in(transfer.work, job_frame.CLAIM)
     try:
         return client.download(path, system=transfer.system).decode(errors="replace").strip() or None
     except NotFoundError:

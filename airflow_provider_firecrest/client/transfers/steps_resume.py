@@ -17,7 +17,7 @@ from ..errors import FirecrestError, NotFoundError
 from ..leftovers import Leftover, remove_leftover
 from ..models import Job
 from ..sync_client import FirecrestClient
-from . import orphans, steps_jobs, tree_jobs, workdir
+from . import job_frame, orphans, steps_jobs, workdir
 from .steps_state import Again, AnyTransfer, StepwiseTransfer
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
@@ -190,7 +190,7 @@ def _by_job(client: FirecrestClient, earlier: AnyTransfer) -> AnyTransfer | None
         return earlier
     if not job.succeeded:
         return steps_jobs.of_holder(client, earlier, job)
-    return earlier if _is_there(client, tree_jobs.path_in(earlier.work, tree_jobs.REPORT), earlier) else None
+    return earlier if _is_there(client, job_frame.path_in(earlier.work, job_frame.REPORT), earlier) else None
 
 
 def _by_staging(client: FirecrestClient, earlier: AnyTransfer) -> AnyTransfer | None:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 from ..attempts import Attempt
 from ..leftovers import Leftover
 from ..staging import may_pass
-from . import tree_jobs
+from . import job_frame
 from .plan import IfExists, Way, check_if_exists
 from .resume import Save, UploadState
 
@@ -55,7 +55,7 @@ class StepOptions:
         :raises InvalidRequestError: names the field.
         """
         check_if_exists(self.if_exists)
-        tree_jobs.check_time_limit(self.time_limit)
+        job_frame.check_time_limit(self.time_limit)
 
 
 @dataclass(frozen=True)

@@ -1,48 +1,17 @@
 """The batch scripts that pack, unpack and measure a directory on the system. Pure functions on text.
 
-Each works in a directory of its own beside the source or the target, writes what it found to ``report``
-there and what went wrong to ``log``, and ends with an honest exit code. Bash and the GNU tools are all it
-needs. The records it hashes are those of ``tree``; the two must not drift apart.
+The records they hash are those of ``tree``; the two must not drift apart. What they share with other jobs
+stands in ``job_frame``.
 """
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Mapping
 
-from .. import paths
-from ..errors import InvalidRequestError, TransferFailedError
+from ..errors import TransferFailedError
 from ..leftovers import OLD
+from .job_frame import END, START, header
 from .tree import TreeDigest
-
-REPORT, LOG, CLAIM = "report", "log", "claim/job"
-
-REFUSED = 65
-"""Exit code: the job looked and said no; ``refused=`` in its report says why."""
-
-TAKEN = 75
-"""Exit code: another job with the same directory was first; its claim says which."""
-
-_TIME = re.compile(r"(\d+-)?\d{1,2}(:\d{2}){1,2}|\d+")
-
-_START = r"""
-set -euo pipefail
-export LC_ALL=C
-# After a lost answer, or a crash before it was noted, the same script may have been submitted twice. The
-# later job must not touch the log of the one that works.
-mkdir "$work/claim" 2>/dev/null || exit 75
-printf '%s\n' "${SLURM_JOB_ID:-}" > "$work/claim/job"
-exec > "$work/log" 2>&1
-
-tell() { printf '%s\n' "$1" >> "$work/report.new"; }
-refuse() { tell "refused=$1"; mv "$work/report.new" "$work/report"; echo "$1"; exit 65; }
-"""
-
-_END = r"""
-tell "end=yes"
-mv "$work/report.new" "$work/report"
-"""
 
 # Run in the tree's top directory.
 _MEASURE = r"""
@@ -171,7 +140,7 @@ def pack_script(
         "flags": "-czf" if compression == "gzip" else "-cf",
         "contents": "yes" if contents else "no",
     }
-    return _header(time_limit, values) + _START + _MEASURE + _EXAMINE + _PACK + _END
+    return header(time_limit, values) + START + _MEASURE + _EXAMINE + _PACK + END
 
 
 def unpack_script(
@@ -207,23 +176,7 @@ def unpack_script(
         "tree": expected.sha256 or "",
         "replace": "yes" if replace else "no",
     }
-    return _header(time_limit, values) + _START + _MEASURE + _UNPACK.replace("@OLD@", OLD) + _END
-
-
-def check_time_limit(value: str) -> str:
-    """Return a time limit that Slurm understands.
-
-    :raises InvalidRequestError: it is none.
-    """
-    if not _TIME.fullmatch(value):
-        raise InvalidRequestError(f"time_limit: {value!r} is not a time such as 02:00:00.")
-    return value
-
-
-def read_report(text: str) -> dict[str, str]:
-    """Return what a job found, by key; without ``end`` or ``refused`` it did not get to its end."""
-    lines = (line.partition("=") for line in text.splitlines())
-    return {key: value for key, equals, value in lines if equals}
+    return header(time_limit, values) + START + _MEASURE + _UNPACK.replace("@OLD@", OLD) + END
 
 
 def tree_of(report: Mapping[str, str]) -> TreeDigest:
@@ -237,15 +190,3 @@ def tree_of(report: Mapping[str, str]) -> TreeDigest:
         )
     except (KeyError, ValueError):
         raise TransferFailedError("The report of the job cannot be read.") from None
-
-
-def path_in(work: str, name: str) -> str:
-    """Return the path of a file in a job's own directory."""
-    return paths.join(work, name)
-
-
-def _header(time_limit: str, values: dict[str, str]) -> str:
-    # A requeued job would meet what its first half left; the task starts over instead.
-    directives = f"#SBATCH --nodes=1 --ntasks=1 --no-requeue --time={time_limit}"
-    settings = "\n".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
-    return f"#!/bin/bash\n{directives}\n{settings}\n"

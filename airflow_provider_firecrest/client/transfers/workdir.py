@@ -1,8 +1,9 @@
 """A transfer's own directory on the system, and what the batch jobs that run in it write down there.
 
-Everything a directory transfer leaves on the system while it is under way (archive, logs, a tree that is not
+Everything a transfer in steps leaves on the system while it is under way (archive, logs, a tree that is not
 complete yet) stands in one directory ``.firecrest-...`` beside the source or the target, which only its
-owner can read. So one removal leaves nothing behind. Must not know what the jobs do (``tree_jobs``).
+owner can read. So one removal leaves nothing behind. Must not know what the jobs do (``tree_jobs``,
+``place_job``).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+from collections.abc import Sequence
 
 from .. import paths
 from ..errors import (
@@ -21,7 +23,7 @@ from ..errors import (
 )
 from ..models import Job
 from ..sync_client import FirecrestClient
-from . import proof, tree_jobs
+from . import job_frame, proof
 
 _PREFIX = ".firecrest-"
 _TOKEN = 6
@@ -68,13 +70,15 @@ def make(client: FirecrestClient, work: str, system: str, *, field: str) -> None
         client.mkdir(work, parents=True, system=system)
     except PermissionDeniedError as error:
         raise PermissionDeniedError(
-            f"{field}: nothing can be written in {paths.parent(work)} on {system}; the archive goes there.",
+            f"{field}: nothing can be written in {paths.parent(work)} on {system}; the transfer works there.",
             server_message=error.server_message,
         ) from None
     client.chmod(work, "700", system=system)
 
 
-def report(client: FirecrestClient, work: str, job: Job, *, system: str, doing: str) -> dict[str, str]:
+def report(
+    client: FirecrestClient, work: str, job: Job, *, system: str, doing: str, noes: Sequence[str] = ()
+) -> dict[str, str]:
     """Return what a job wrote down, once it is over.
 
     :param client: the client.
@@ -82,6 +86,8 @@ def report(client: FirecrestClient, work: str, job: Job, *, system: str, doing: 
     :param job: the job in its final state.
     :param system: system name.
     :param doing: the job's purpose in words, for errors.
+    :param noes: keys of its report by which this job says no; the caller knows what they mean.
+    :returns: the report of a job that got to its end, or that said no.
     :raises InvalidRequestError: the job looked and refused.
     :raises TransferFailedError: it failed; the message holds its state and its log.
     :endpoint: GET .../ops/download, GET .../ops/tail
@@ -89,7 +95,7 @@ def report(client: FirecrestClient, work: str, job: Job, *, system: str, doing: 
     found = _read_report(client, work, system, patience=_REPORT_WITHIN if job.succeeded else 0.0)
     if "refused" in found:
         raise InvalidRequestError(f"{doing} was refused by job {job.job_id}: {found['refused']}.")
-    if job.succeeded and "end" in found:
+    if (job.succeeded and "end" in found) or any(key in found for key in noes):
         return found
     raise TransferFailedError(f"{doing} failed. {evidence(client, work, job, system=system)}")
 
@@ -112,7 +118,7 @@ def must_be_a_directory(client: FirecrestClient, target: str, work: str, job: Jo
 def evidence(client: FirecrestClient, work: str, job: Job, *, system: str) -> str:
     """Return a job's end in words: state, exit code, and its log."""
     try:
-        log = client.tail(tree_jobs.path_in(work, tree_jobs.LOG), size=8192, system=system).strip()[-1500:]
+        log = client.tail(job_frame.path_in(work, job_frame.LOG), size=8192, system=system).strip()[-1500:]
     except NotFoundError:
         log = "(it wrote none: it never got to its first line)"
     except FirecrestError as error:
@@ -126,8 +132,8 @@ def _read_report(client: FirecrestClient, work: str, system: str, *, patience: f
     deadline = time.monotonic() + patience
     while True:
         try:
-            text = client.download(tree_jobs.path_in(work, tree_jobs.REPORT), system=system)
-            return tree_jobs.read_report(text.decode(errors="replace"))
+            text = client.download(job_frame.path_in(work, job_frame.REPORT), system=system)
+            return job_frame.read_report(text.decode(errors="replace"))
         except NotFoundError:
             if time.monotonic() >= deadline:
                 return {}
