@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from ..client import FirecrestClient
+    from ..client.transfers import TransferResult
     from ..client.transfers.directory import DirectoryOptions, DirectoryResult
-    from ..client.transfers.steps import Next, StepwiseTransfer, Watch
+    from ..client.transfers.steps import Next, StepOptions, StepwiseTransfer, Watch
     from ._transfer_memory import TransferMemory
 
 NO_KEY = (
@@ -54,6 +55,9 @@ class GoesInSteps(WaitsForTransfer):
         raise NotImplementedError
 
     def _progress(self) -> Callable[[int, int], None]:
+        raise NotImplementedError
+
+    def _done(self, result: TransferResult) -> dict[str, Any]:
         raise NotImplementedError
 
     def memory(self, client: FirecrestClient, context: Context) -> TransferMemory:
@@ -105,18 +109,26 @@ class GoesInSteps(WaitsForTransfer):
             give_up(client, _restored(found.values, found.secret))
             memory.forget_steps()
 
-    def _options(self) -> DirectoryOptions:
+    def _directory_options(self) -> DirectoryOptions:
         from ..client.transfers.directory import DirectoryOptions
+
+        return DirectoryOptions(**self._of_both(), compression=self.compression)
+
+    def _file_options(self) -> StepOptions:
+        from ..client.transfers.steps import StepOptions
+
+        return StepOptions(**self._of_both())
+
+    def _of_both(self) -> dict[str, Any]:
         from ..client.transfers.steps import TIME_LIMIT
 
-        return DirectoryOptions(
-            if_exists=self.if_exists,  # type: ignore[arg-type]
-            verify_checksum=self.verify_checksum,
-            compression=self.compression,
-            account=self.account,
-            partition=self.partition,
-            time_limit=self.time_limit or TIME_LIMIT,
-        )
+        return {
+            "if_exists": self.if_exists,
+            "verify_checksum": self.verify_checksum,
+            "account": self.account,
+            "partition": self.partition,
+            "time_limit": self.time_limit or TIME_LIMIT,
+        }
 
     def _watch(
         self,
@@ -169,7 +181,7 @@ class GoesInSteps(WaitsForTransfer):
         if not isinstance(step, StepwiseTransfer):
             self._running = None
             self.memory(client, context).forget()
-            return self._done_directory(step)
+            return self._done_in_steps(step)
         self._moving = step
         note, safe = self._storable(step)
         self.started(note, context)
@@ -178,7 +190,11 @@ class GoesInSteps(WaitsForTransfer):
             return self.wait_in_triggerer(note, context)
         return self.wait_here(client, note, context)
 
-    def _done_directory(self, result: DirectoryResult) -> dict[str, Any]:
+    def _done_in_steps(self, result: DirectoryResult | TransferResult) -> dict[str, Any]:
+        from ..client.transfers import TransferResult
+
+        if isinstance(result, TransferResult):
+            return self._done(result)
         self.log.info(
             "Done: %s, %d files with %d bytes, tree digest %s, %.1f s.",
             result.target,

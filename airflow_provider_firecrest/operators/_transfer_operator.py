@@ -82,7 +82,7 @@ class TransferOperator(ResumesTransfers, BaseOperator):
     def execute(self, context: Context) -> Any:
         """Check, move, and wait for the server's job where there is one."""
         with self.firecrest() as client, self.checksums(context):
-            if self._is_directory(client):
+            if self._goes_in_steps(client):
                 step = self.within_quota(lambda: self._begin_steps(client, context), context)
                 return self._wait_or_return(client, step, context)
             note = self.within_quota(lambda: self._begin(client, context), context)
@@ -151,7 +151,7 @@ class TransferOperator(ResumesTransfers, BaseOperator):
         memory.forget()
         return result
 
-    def _is_directory(self, client: FirecrestClient) -> bool:
+    def _goes_in_steps(self, client: FirecrestClient) -> bool:
         raise NotImplementedError
 
     def _plan(

@@ -28,9 +28,9 @@ class FirecrestUploadOperator(TransferOperator):
     The result is a JSON dict. Of a file: ``source``, ``target``, ``size``, ``sha256``, ``way`` (``direct``,
     ``staged`` or ``skip``), ``system``, ``job_id`` and ``seconds``; one that turns out wrong on the system is
     removed there. On FirecREST v1 it is written under a hidden name and renamed when it is proven, so its
-    target is untouched until then. Of a directory: ``source``, ``target``, ``files``, ``bytes``,
-    ``tree_sha256``, ``way``, ``system``, ``job_ids`` and ``seconds``; it travels as one archive, a batch job
-    unpacks it, and it gets its name when it is complete and right.
+    target is untouched until then; on v2, ``atomic`` has a job do that. Of a directory: ``source``,
+    ``target``, ``files``, ``bytes``, ``tree_sha256``, ``way``, ``system``, ``job_ids`` and ``seconds``; it
+    travels as one archive, a batch job unpacks it, and it gets its name when it is complete and right.
 
     :param source_path: local file or directory, on the worker.
     :param target_path: absolute path on the system. For a file: the file to be, or a directory (an existing
@@ -40,9 +40,12 @@ class FirecrestUploadOperator(TransferOperator):
         ``skip`` accepts the same file or tree and fails on any other.
     :param verify_checksum: compare SHA-256 at the end; without it only sizes (of a directory: names, types,
         sizes, link targets).
+    :param atomic: leave the target as it is until the new file is there and proven, on FirecREST v2, too: a
+        batch job, which has to queue, compares it in a directory of its own and names it in one step. On v1,
+        and for directories, that is so anyway. Default: False.
     :param compression: of a directory's archive: ``none`` or ``gzip``.
     :param account: Slurm account of the jobs on the system; default: the connection's.
-    :param partition: partition of the job that unpacks a directory; default: Slurm's.
+    :param partition: partition of the job that unpacks a directory or names a file; default: Slurm's.
     :param time_limit: of that job, as ``HH:MM:SS``; default: one hour.
     :param system: name of the system; default: the connection's.
     :param firecrest_conn_id: the connection's id.
@@ -58,21 +61,23 @@ class FirecrestUploadOperator(TransferOperator):
     :raises AirflowException: the transfer failed, with the evidence.
     """
 
-    def _is_directory(self, client: FirecrestClient) -> bool:
-        return Path(self.source_path).is_dir()
+    def __init__(self, *, atomic: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.atomic = atomic
+
+    def _goes_in_steps(self, client: FirecrestClient) -> bool:
+        # FirecREST v1 renames without a job.
+        return Path(self.source_path).is_dir() or (self.atomic and client.api.generation == 2)
 
     def _start_steps(self, client: FirecrestClient, watch: Watch, earlier: StepwiseTransfer | None) -> Next:
+        from ..client.transfers import start_atomic_upload
         from ..client.transfers.directory import start_upload
 
-        return start_upload(
-            client,
-            self.source_path,
-            self.target_path,
-            system=self.system,
-            options=self._options(),
-            watch=watch,
-            earlier=earlier,
-        )
+        paths = (self.source_path, self.target_path)
+        common: dict[str, Any] = {"system": self.system, "watch": watch, "earlier": earlier}
+        if Path(self.source_path).is_dir():
+            return start_upload(client, *paths, options=self._directory_options(), **common)
+        return start_atomic_upload(client, *paths, options=self._file_options(), **common)
 
     def _plan(
         self,
@@ -252,7 +257,7 @@ class FirecrestDownloadOperator(TransferOperator):
 
     _staged: StagedDownload | None = None
 
-    def _is_directory(self, client: FirecrestClient) -> bool:
+    def _goes_in_steps(self, client: FirecrestClient) -> bool:
         from ..client.errors import FirecrestError
         from ..client.staging import may_pass
 
@@ -273,7 +278,7 @@ class FirecrestDownloadOperator(TransferOperator):
             self.source_path,
             self.target_path,
             system=self.system,
-            options=self._options(),
+            options=self._directory_options(),
             watch=watch,
             earlier=earlier,
         )

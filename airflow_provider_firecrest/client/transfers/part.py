@@ -1,6 +1,6 @@
 """The hidden file beside its target that an upload writes first, where the API can rename it at once.
 
-Knows its name, how those that killed processes left are found, and which file a link stands for. That is
+Knows its name, how those that killed processes left are found, and which file a link stands for. Parts are
 FirecREST v1 only: v2 has no call that renames. The renaming itself stands in ``final_name``.
 """
 
@@ -47,7 +47,7 @@ def with_part(
         return plan
     if there is not None and not there.is_file:
         raise InvalidRequestError(f"target_path: {plan.target} on {plan.system} is not a regular file.")
-    target = _behind_links(client, plan.target, plan.system)
+    target = behind_links(client, plan.target, plan.system)
     return replace(plan, target=target, part=part_of(target, mark), if_exists=if_exists)
 
 
@@ -110,8 +110,15 @@ def remove(client: FirecrestClient, path: str, system: str) -> None:
         logger.warning("What the failed upload left at %s could not be removed: %s", path, error.message)
 
 
-def _behind_links(client: FirecrestClient, path: str, system: str) -> str:
-    """Return the path of the file that a link stands for: to rename onto a link replaces the link itself."""
+def behind_links(client: FirecrestClient, path: str, system: str) -> str:
+    """Return the path of the file that a link stands for: to rename onto a link replaces the link itself.
+
+    :param client: the client.
+    :param path: a path that may be a link, or nothing.
+    :param system: system name.
+    :raises InvalidRequestError: the links lead nowhere good.
+    :endpoint: GET .../ops/stat, of a link GET .../ops/ls
+    """
     first = path
     for _ in range(_MOST_LINKS):
         try:

@@ -13,12 +13,14 @@ from typing import Any
 from ..errors import TransferFailedError
 from ..models import Job
 from ..sync_client import FirecrestClient
-from . import directory_download, directory_upload, steps_jobs
+from . import atomic_upload, directory_download, directory_upload, steps_jobs
+from .atomic_state import AtomicUpload
 from .directory_state import DirectoryResult, DirectoryTransfer
+from .plan import TransferResult
 from .steps_resume import abandon, give_up, giving_up
 from .steps_state import TIME_LIMIT, Again, StepOptions, StepwiseTransfer, Watch
 
-Next = StepwiseTransfer | DirectoryResult
+Next = StepwiseTransfer | DirectoryResult | TransferResult
 
 __all__ = [
     "TIME_LIMIT",
@@ -73,7 +75,7 @@ def run(
     poll_interval: float = 5.0,
     timeout: float | None = None,
     watch: Watch | None = None,
-) -> DirectoryResult:
+) -> DirectoryResult | TransferResult:
     """Wait here for everything that is left of a transfer.
 
     :param client: the client.
@@ -92,10 +94,13 @@ def run(
 
 def restored(values: Mapping[str, Any]) -> StepwiseTransfer:
     """Rebuild a transfer of any kind from its ``as_dict``."""
-    return DirectoryTransfer.from_dict(values)
+    kinds: tuple[type[StepwiseTransfer], ...] = (DirectoryTransfer, AtomicUpload)
+    return next(kind for kind in kinds if kind.kind == values["kind"]).from_dict(values)
 
 
 def _step(client: FirecrestClient, transfer: StepwiseTransfer, job: Job | None, watch: Watch) -> Next:
+    if isinstance(transfer, AtomicUpload):
+        return atomic_upload.go_on(client, transfer, job, watch)
     assert isinstance(transfer, DirectoryTransfer)
     step = directory_upload.go_on if transfer.direction == "upload" else directory_download.go_on
     return step(client, transfer, job, watch)

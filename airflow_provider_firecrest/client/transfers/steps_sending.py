@@ -15,6 +15,7 @@ from .. import paths
 from ..errors import TooLargeError
 from ..sync_client import FirecrestClient
 from . import orphans, workdir
+from .giving_up import give_up_upload
 from .plan import UploadPlan, staged_instead
 from .resume import UploadState
 from .sending import stage_upload
@@ -64,6 +65,8 @@ def sent_into_work(
     plan = _planned(client, transfer, source)
     logger.info("Sending %d bytes, %s.", plan.size, plan.way)
     if plan.way == "direct":
+        if earlier is not None:
+            give_up_upload(client, earlier.job_id, earlier.system, earlier.leftover)
         try:
             return transfer, upload_direct(client, plan).sha256
         except TooLargeError as error:

@@ -64,20 +64,30 @@ def plan_upload(
     wanted = paths.join(target, source.name) if target.endswith("/") else target
     paths.check(wanted, client.api.rules.ops, field="target_path")
     check_remote(wanted, info, field="target_path")
-    wanted, there = _resolve(client, wanted, source.name, info, is_full_path=target.endswith("/"))
+    wanted, there = resolve(client, wanted, source.name, info, is_full_path=target.endswith("/"))
     plan = UploadPlan(source, wanted, size, "direct", info.name, account or client.account, verify_checksum)
     plan = replace(plan, way=_way(plan, info, client.api.rules))
     if there is not None:
-        plan = replace(_existing(client, plan, there, if_exists), replaces=True)
+        plan = replace(with_existing(client, plan, there, if_exists), replaces=True)
     if in_place or plan.way == "skip":
         return replace(plan, alone=in_place)
     return part.with_part(client, plan, there, if_exists, mark)
 
 
-def _resolve(
+def resolve(
     client: FirecrestClient, target: str, name: str, info: System, *, is_full_path: bool
 ) -> tuple[str, FileStat | None]:
-    """Return the full path of the file to be, and what is there now."""
+    """Return the full path of the file to be, and what is there now.
+
+    :param client: the client.
+    :param target: absolute path of the file, or of an existing directory, which gets it.
+    :param name: its name in such a directory.
+    :param info: the system.
+    :param is_full_path: the target cannot be a directory.
+    :raises NotFoundError: the target's directory does not exist.
+    :raises ConflictError: a directory is there.
+    :endpoint: GET .../ops/stat
+    """
     try:
         found = client.stat(target, system=info.name)
         if not found.is_dir:
@@ -114,7 +124,18 @@ def _way(plan: UploadPlan, info: System, rules: paths.Rules) -> Way:
     return "staged"
 
 
-def _existing(client: FirecrestClient, plan: UploadPlan, there: FileStat, if_exists: IfExists) -> UploadPlan:
+def with_existing(
+    client: FirecrestClient, plan: UploadPlan, there: FileStat, if_exists: IfExists
+) -> UploadPlan:
+    """Return the plan for a target that exists; its way is ``skip`` when the same file is there.
+
+    :param client: the client.
+    :param plan: the plan.
+    :param there: the file at its target.
+    :param if_exists: what may be there.
+    :raises ConflictError: it must not be there.
+    :endpoint: GET .../ops/checksum, or a job where that cannot do it
+    """
     if if_exists == "fail":
         raise ConflictError(
             f"target_path: {plan.target} exists on {plan.system} ({there.size} bytes);"
