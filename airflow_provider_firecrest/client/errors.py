@@ -130,7 +130,7 @@ class PermissionDeniedError(FirecrestError):
 
 
 class NotFoundError(FirecrestError):
-    """A file, a job, a system or an endpoint is not there. For a job: unknown, which is not the same as
+    """A file, a job or an endpoint is not there. For a job: unknown, which is not the same as
     ended.
     """
 

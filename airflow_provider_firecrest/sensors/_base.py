@@ -37,6 +37,10 @@ class FirecrestSensor(FirecrestMixin, BaseSensorOperator):
         """
         raise NotImplementedError
 
+    def subject(self) -> str:
+        """Return what is waited for, for a message."""
+        raise NotImplementedError
+
     def trigger(self, deadline: float) -> FirecrestTrigger:
         """Return the trigger that goes on asking."""
         raise NotImplementedError
@@ -110,7 +114,10 @@ class FirecrestSensor(FirecrestMixin, BaseSensorOperator):
             limit = self.deadline(context)
             if limit is not None and limit <= time.time():
                 raise AirflowTaskTimeout("execution_timeout is over.")
-            raise AirflowSensorTimeout(f"The sensor has timed out after {timedelta(seconds=self.timeout)}.")
+            waited = timedelta(seconds=self.timeout)
+            raise AirflowSensorTimeout(
+                f"The sensor has timed out after waiting {waited} for {self.subject()}."
+            )
         if event["status"] == "error":
             raise AirflowException(event["message"])
         return self.found(event)

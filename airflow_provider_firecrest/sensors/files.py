@@ -45,6 +45,10 @@ class FirecrestFileSensor(FirecrestSensor):
         self.firecrest_conn_id = firecrest_conn_id
         self.deferrable = default_deferrable() if deferrable is None else deferrable
 
+    def subject(self) -> str:
+        """Return what is waited for, for a message."""
+        return self.path
+
     def look(self, client: FirecrestClient) -> Any:
         """Ask for the path once."""
         from airflow.providers.common.compat.sdk import PokeReturnValue

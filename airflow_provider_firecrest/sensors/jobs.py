@@ -44,6 +44,10 @@ class FirecrestJobSensor(FirecrestSensor):
         self.firecrest_conn_id = firecrest_conn_id
         self.deferrable = default_deferrable() if deferrable is None else deferrable
 
+    def subject(self) -> str:
+        """Return what is waited for, for a message."""
+        return f"job {', '.join(job_ids_of(self.job_id))}"
+
     def look(self, client: FirecrestClient) -> Any:
         """Ask for all jobs at once; unknown is "not yet"."""
         from airflow.providers.common.compat.sdk import PokeReturnValue

@@ -33,16 +33,20 @@ class FirecrestSystemSensor(FirecrestSensor):
         self,
         *,
         system: str | None = None,
-        services: list[str] | None = None,
+        services: list[str] | str | None = None,
         firecrest_conn_id: str = DEFAULT_CONN_ID,
         deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.system = system
-        self.services = services
+        self.services = [services] if isinstance(services, str) else services
         self.firecrest_conn_id = firecrest_conn_id
         self.deferrable = default_deferrable() if deferrable is None else deferrable
+
+    def subject(self) -> str:
+        """Return what is waited for, for a message."""
+        return f"the system {self.system}" if self.system else "the connection's system"
 
     def look(self, client: FirecrestClient) -> Any:
         """Ask for the system once."""

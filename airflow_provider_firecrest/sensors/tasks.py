@@ -47,6 +47,10 @@ class FirecrestTaskSensor(FirecrestSensor):
         self.firecrest_conn_id = firecrest_conn_id
         self.deferrable = default_deferrable() if deferrable is None else deferrable
 
+    def subject(self) -> str:
+        """Return what is waited for, for a message."""
+        return f"task {', '.join(self._ids())}"
+
     def look(self, client: FirecrestClient) -> Any:
         """Ask for all tasks that are not over."""
         from airflow.providers.common.compat.sdk import AirflowFailException, PokeReturnValue

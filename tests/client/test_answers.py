@@ -51,11 +51,12 @@ EXPECTED: dict[type[FirecrestError], str] = {
         ops_compress_missing ops_download_broken ops_download_nope ops_extract_missing
         ops_extract_target_missing ops_head_missing ops_ls_dereference ops_ls_missing ops_mkdir_missing_parent
         ops_rm_missing ops_stat_dereference_broken ops_stat_missing ops_symlink_missing_parent
-        ops_tail_missing ops_unknown_endpoint ops_unknown_system ops_upload_missing_dir ops_view_missing
-        status_unknown_system_nodes status_unknown_system_userinfo submit_unknown_system
+        ops_tail_missing ops_unknown_endpoint ops_upload_missing_dir ops_view_missing
         transfer_download_s3_missing transfer_streamer_download_missing
     """,
+    # A wrong system among them: a file or a job on it is not "not found", which would be waited for.
     InvalidRequestError: """
+        ops_unknown_system status_unknown_system_nodes status_unknown_system_userinfo submit_unknown_system
         attach_failing attach_finished attach_pending attach_unknown auth_no_username_claim cancel_alpha
         cancel_array_task_underscore cancel_finished cancel_old_finished cancel_twice cancel_unknown
         job_array_brackets job_array_task_underscore job_negative_id jobs_list_window_2h

@@ -84,10 +84,11 @@ def test_a_file_is_waited_for_until_it_is_large_enough(firecrest: FirecrestForTe
 
 @BOTH_WAYS
 def test_what_never_comes_times_out(firecrest: FirecrestForTest, deferrable: bool) -> None:
-    with pytest.raises(AirflowSensorTimeout):
-        run_task(
-            sensor(FirecrestFileSensor, path=f"{firecrest.directory}/never", timeout=1, deferrable=deferrable)
-        )
+    path = f"{firecrest.directory}/never"
+    with pytest.raises(AirflowSensorTimeout) as raised:
+        run_task(sensor(FirecrestFileSensor, path=path, timeout=1, deferrable=deferrable))
+    # Poking in a worker, it is Airflow that says it.
+    assert not deferrable or f"after waiting 0:00:01 for {path}" in str(raised.value)
 
 
 @BOTH_WAYS
@@ -164,3 +165,24 @@ class TestARefusedLoginInRescheduleMode:
         store[key] = [since - 9000, last - 3600]
         with pytest.raises(AirflowRescheduleException):
             self.poke(firecrest, later, task_state_store=kept)
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **more: FirecrestJobSensor(job_id="1", **more),
+        lambda **more: FirecrestFileSensor(path="/scratch/x", **more),
+    ],
+    ids=["job", "file"],
+)
+def test_a_system_that_is_not_there_is_not_waited_for(
+    firecrest: FirecrestForTest, make: Any, deferrable: bool
+) -> None:
+    """Its answer, 404 on FirecREST v2, is not that a job or a file is not there yet."""
+    with pytest.raises(AirflowFailException, match=r"has no (system 'daimt'|machine of that name)"):
+        run_task(lambda: make(task_id="simulate", system="daimt", timeout=20, deferrable=deferrable))
+
+
+def test_one_service_may_be_given_as_a_text() -> None:
+    assert FirecrestSystemSensor(task_id="simulate", services="scheduler").services == ["scheduler"]

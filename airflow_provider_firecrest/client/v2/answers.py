@@ -104,7 +104,8 @@ def _client_error(
         if not answered:
             return ProtocolError("There is no such path; is the host the base URL of FirecREST?", **details)
         if words.lower().startswith("system not found"):
-            return NotFoundError(
+            # Not what a call looks for: "not found" would say that a file or a job is absent.
+            return InvalidRequestError(
                 f"FirecREST has no system {_system_in(request)!r}; client.systems() lists those it has.",
                 **details,
             )
