@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 import traceback
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -106,6 +107,7 @@ class TaskStateStore:
         return self._values.get(key, default)
 
     def set(self, key: str, value: Any, **_: Any) -> None:
+        refuse_what_airflow_refuses(key, value)
         self._values[key] = value
 
     def delete(self, key: str) -> None:
@@ -115,6 +117,16 @@ class TaskStateStore:
     def clear(self, **_: Any) -> None:
         for key in list(self._values):
             del self._values[key]
+
+
+def refuse_what_airflow_refuses(key: str, value: Any) -> None:
+    """Put a value through the message in which Airflow 3.3 sends it to its store: a tuple is no JSON there."""
+    try:
+        from airflow.sdk.execution_time.comms import SetTaskStateStore
+    except ImportError:
+        # Airflow before 3.3, whose tasks have no store.
+        return
+    SetTaskStateStore(ti_id=uuid.uuid4(), key=key, value=value, expires_at=None)
 
 
 def play(step: Step) -> dict[str, Any]:

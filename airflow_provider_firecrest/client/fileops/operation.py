@@ -128,7 +128,8 @@ class Intent:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return asdict(self)
+        # A list: Airflow's task state store takes no tuple for JSON, and refuses all of it.
+        return {**asdict(self), "before": None if self.before is None else list(self.before)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Intent:
