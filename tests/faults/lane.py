@@ -120,7 +120,7 @@ class TaskStateStore:
 
 
 def refuse_what_airflow_refuses(key: str, value: Any) -> None:
-    """Put a value through the message in which Airflow 3.3 sends it to its store: a tuple is no JSON there."""
+    """Put a value through the message in which Airflow 3.3 stores it: there, a tuple is no JSON."""
     try:
         from airflow.sdk.execution_time.comms import SetTaskStateStore
     except ImportError:
