@@ -82,7 +82,7 @@ class TransferOperator(ResumesTransfers, BaseOperator):
     def execute(self, context: Context) -> Any:
         """Check, move, and wait for the server's job where there is one."""
         with self.firecrest() as client, self.checksums(context):
-            if self._goes_in_steps(client):
+            if self.within_quota(lambda: self._goes_in_steps(client), context):
                 step = self.within_quota(lambda: self._begin_steps(client, context), context)
                 return self._wait_or_return(client, step, context)
             note = self.within_quota(lambda: self._begin(client, context), context)

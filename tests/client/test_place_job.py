@@ -195,6 +195,21 @@ def test_a_group_that_cannot_be_kept_is_told_and_no_other_gets_its_rights(disk: 
     assert placing.target.stat().st_mode & 0o777 == 0o644
 
 
+def test_where_the_old_file_has_an_acl_its_mask_does_not_become_the_groups_right(
+    disk: Path, tmp_path: Path
+) -> None:
+    """With an ACL, the group's bits that everybody sees are the mask for all that it names."""
+    placing = Placing(disk)
+    placing.target.write_bytes(OLD)
+    placing.target.chmod(0o664)
+    tools = tool(tmp_path / "tools", "ls", 'echo "-rw-rw-r--+ 1 me mine 3 Jan 1 00:00 $3"')
+
+    report = placing.places(replace=True, tools=tools)
+
+    assert report[place_job.KEPT] == "no"
+    assert placing.target.stat().st_mode & 0o777 == 0o644
+
+
 @pytest.mark.parametrize("replace", [False, True], ids=["new", "overwriting"])
 def test_a_file_of_another_size_or_content_gets_no_name(disk: Path, replace: bool) -> None:
     placing = Placing(disk, content=NEW[:-1])

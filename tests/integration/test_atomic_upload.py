@@ -392,7 +392,7 @@ def test_of_a_link_the_file_behind_it_is_written_and_the_link_stays(
     upload = upload_of(name="link")
     behind = firecrest.directory / "elsewhere"
     behind.mkdir()
-    upload.target.symlink_to("elsewhere/real")
+    upload.target.symlink_to(f"../{firecrest.directory.name}/elsewhere/real")
     if not dangling:
         (behind / "real").write_bytes(OLD)
 
@@ -415,6 +415,30 @@ def test_a_link_into_a_directory_that_is_not_there_makes_none(
     with pytest.raises(AirflowFailException, match=r"there is no directory .*nowhere"):
         upload.run()
     assert upload.names() == ["link"]
+
+
+def test_a_link_whose_way_cannot_be_read_from_its_text_is_refused(
+    upload_of: Callable[..., Upload], firecrest: FirecrestForTest
+) -> None:
+    """Where ``..`` leads, after another link, only the system knows."""
+    upload = upload_of(name="link")
+    (firecrest.directory / "deep" / "down").mkdir(parents=True)
+    (firecrest.directory / "short").symlink_to("deep/down")
+    upload.target.symlink_to("short/../real")
+    with pytest.raises(AirflowFailException, match="Name the file itself"):
+        upload.run()
+    assert upload.names() == ["deep", "link", "short"]
+
+
+def test_a_directory_that_no_staged_upload_can_carry_is_named_before_anything_is_made(
+    upload_of: Callable[..., Upload], firecrest: FirecrestForTest
+) -> None:
+    (firecrest.directory / "a$b").mkdir()
+    upload = upload_of(LARGE, "a$b/data")
+    with pytest.raises(AirflowFailException, match=r"the directory .*/a\$b' .* a staged upload cannot carry"):
+        upload.run()
+    asked = [each["path"] for each in firecrest.requests() if each["method"] != "GET"]
+    assert [each for each in asked if "ops" in each] == []
 
 
 # What goes wrong

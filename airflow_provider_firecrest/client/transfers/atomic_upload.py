@@ -9,12 +9,10 @@ quoted; so the name may hold what a staged upload cannot carry.
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import replace
 from pathlib import Path
 
 from ..._crash_points import crash_point
-from .. import paths
 from ..errors import (
     ConflictError,
     IntegrityError,
@@ -22,19 +20,18 @@ from ..errors import (
     NotFoundError,
     TransferFailedError,
 )
-from ..models import FileStat, Job
+from ..models import Job
 from ..sync_client import FirecrestClient
 from . import place_job, proof, workdir
+from .atomic_plan import planned, same_there
 from .atomic_state import AtomicUpload
-from .part import behind_links
-from .plan import IfExists, TransferResult, UploadPlan, check_local_source, check_remote
+from .plan import TransferResult
 from .sending import StagedUpload
 from .steps_jobs import submitted
 from .steps_resume import abandon, clear_up_unnoted, continued, giving_up, giving_up_earlier
 from .steps_sending import make_work, sent_into_work, with_work
 from .steps_state import StepOptions, StepwiseTransfer, Watch
 from .upload import finish_upload
-from .upload_plan import check_parent, resolve, with_existing
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 
@@ -98,59 +95,13 @@ def _start(
     watch: Watch,
     earlier: StepwiseTransfer | None,
 ) -> AtomicUpload | TransferResult:
-    upload, there = _planned(client, source, target, system, options)
+    upload, there = planned(client, source, target, system, options)
     if earlier is not None and (going := continued(client, upload, earlier)) is not None:
         return _from_there(client, going, watch)
     clear_up_unnoted(client, upload, watch.again)
-    if there is not None and (same := _same_there(client, upload, there, earlier)) is not None:
+    if there is not None and (same := same_there(client, upload, there, earlier)) is not None:
         return same
     return _send(client, upload, watch)
-
-
-def _planned(
-    client: FirecrestClient, source: Path, target: str, system: str | None, options: StepOptions
-) -> tuple[AtomicUpload, FileStat | None]:
-    """Return the upload, and what is at its target now, links followed."""
-    options.check()
-    source = Path(os.path.abspath(source))  # noqa: PTH100 (a link stays a link)
-    size = check_local_source(source)
-    info = client.system_info(system=system)
-    wanted = paths.join(target, source.name) if target.endswith("/") else target
-    wanted = paths.check(wanted, client.api.rules.ops, field="target_path")
-    check_remote(wanted, info, field="target_path")
-    wanted, there = resolve(client, wanted, source.name, info, is_full_path=target.endswith("/"))
-    if there is not None and not there.is_file:
-        raise InvalidRequestError(f"target_path: {wanted} on {info.name} is not a regular file.")
-    real = behind_links(client, wanted, info.name)
-    if real != wanted:
-        check_parent(client, paths.parent(real), info.name)
-    options = replace(options, account=options.account or client.account)
-    stamp = f"{size} {source.stat().st_mtime_ns}"
-    upload = AtomicUpload("upload", str(source), real, info.name, options, source_stamp=stamp, size=size)
-    return upload, there
-
-
-def _same_there(
-    client: FirecrestClient, upload: AtomicUpload, there: FileStat, earlier: StepwiseTransfer | None
-) -> TransferResult | None:
-    """Return the result when the file is there already; None when what is there is to be replaced.
-
-    :raises ConflictError: it must not be.
-    """
-    policy: IfExists = upload.options.if_exists
-    if policy == "fail" and earlier is not None and _may_have_placed(earlier, upload):
-        # The try before found nothing there; what is there now, if it is the same file, is its own work.
-        policy = "skip"
-    plan = UploadPlan(
-        Path(upload.source), upload.target, upload.size, "direct", upload.system, upload.options.account
-    )
-    plan = with_existing(client, plan, there, policy)
-    return replace(upload, sha256=plan.sha256).result("skip") if plan.way == "skip" else None
-
-
-def _may_have_placed(earlier: StepwiseTransfer, upload: AtomicUpload) -> bool:
-    mine = (earlier.kind, earlier.target, earlier.system) == (upload.kind, upload.target, upload.system)
-    return mine and earlier.phase in ("placing", "done")
 
 
 def _from_there(client: FirecrestClient, upload: AtomicUpload, watch: Watch) -> AtomicUpload | TransferResult:

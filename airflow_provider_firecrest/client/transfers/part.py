@@ -126,12 +126,12 @@ def behind_links(client: FirecrestClient, path: str, system: str) -> str:
                 return path
         except NotFoundError:
             return path
-        [entry] = client.ls(path, system=system)
-        if not entry.link_target:
+        leads_to = next((entry.link_target for entry in client.ls(path, system=system)), None)
+        if not leads_to:
             raise InvalidRequestError(
                 f"target_path: {first} on {system} is a link, and FirecREST does not say to what."
             )
-        path = posixpath.join(paths.parent(path), entry.link_target)
+        path = posixpath.join(paths.parent(path), leads_to)
         path = paths.check(path, client.api.rules.ops, field="target_path")
         logger.info("%s is a link to %s, which is written.", first, path)
     raise InvalidRequestError(f"target_path: {first} on {system} is a link to a link to a link ...")

@@ -34,12 +34,19 @@ _NAME = r"""
 there() { [ -e "$target" ] || [ -L "$target" ]; }
 group() { stat -c %g -- "$1"; }
 
+same_group() { [ "$(group "$target")" = "$(group "$new")" ] || chgrp --reference="$target" -- "$new"; }
+has_acl() {
+    local line
+    line=$(ls -ld -- "$target")
+    [ "${line:10:1}" = + ]
+}
+
 # As if the old file had been written over.
 pass_on() {
     local mode kept=yes
     mode=$((8#$(stat -c %a -- "$target") & 8#777))
-    if [ "$(group "$target")" != "$(group "$new")" ] && ! chgrp --reference="$target" -- "$new"; then
-        # The group that it has instead gets no more than everybody.
+    if ! same_group || has_acl; then
+        # Its group's bits are another group's, or a mask: the group gets no more than everybody.
         mode=$((mode & 8#707 | mode & (mode << 3) & 8#070))
         kept=no
     fi

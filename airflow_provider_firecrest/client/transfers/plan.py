@@ -82,8 +82,9 @@ class TransferResult:
 
     :ivar sha256: digest of the bytes, equal on both sides; with ``verify_checksum=False`` that of our side
         alone.
-    :ivar job_id: the server's job behind a staged transfer, else None.
-    :ivar seconds: duration of the part done here.
+    :ivar job_id: the server's job behind a staged transfer, else None; of an upload in steps, the job of ours
+        that gave the file its name.
+    :ivar seconds: duration of the part done here; of an upload in steps, from start to end.
     """
 
     source: str
