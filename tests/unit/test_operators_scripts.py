@@ -9,6 +9,8 @@ import pytest
 from airflow.sdk import DAG, literal
 
 from airflow_provider_firecrest.client import FirecrestClient, Settings, StaticToken
+from airflow_provider_firecrest.client.attempts import Attempt, marked_name
+from airflow_provider_firecrest.client.attempts.marker import plain_name
 from airflow_provider_firecrest.client.attempts.request import JobRequest, build_request, safe_name
 from airflow_provider_firecrest.client.errors import InvalidRequestError
 from airflow_provider_firecrest.operators.jobs import FirecrestSubmitJobOperator
@@ -136,9 +138,10 @@ def test_it_is_known_where_the_output_will_be(
     [
         ("weather.simulate", "weather.simulate"),
         ("group.a|b,c d", "group.a_b_c_d"),
-        ("x" * 400, "x" * 235),
+        ("x" * 400 + ".12", "x" * 215 + ".12"),
         ("mät.é", "m_t._"),
     ],
 )
 def test_a_default_name_can_always_be_sent(name: str, safe: str) -> None:
     assert safe_name(name) == safe
+    assert plain_name(marked_name(safe, Attempt(("dag",), 0))) == safe, "the mark cuts nothing off it"

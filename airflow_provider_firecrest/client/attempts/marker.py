@@ -59,6 +59,10 @@ class Attempt:
         ]
 
 
+LONGEST_NAME = limits.MAX_JOB_NAME - len("-af") - 14
+"""Characters of a name for people that a mark leaves whole."""
+
+
 def marked_name(name: str, attempt: Attempt) -> str:
     """Return a job's name with its mark at the end; a long name is cut at its end, so that the mark fits.
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .. import limits, script
+from .. import script
 from ..errors import ConfigurationError, InvalidRequestError
+from .marker import LONGEST_NAME
 
 if TYPE_CHECKING:
     from ..sync_client import FirecrestClient
@@ -116,7 +117,8 @@ def _number_as_text(value: Any) -> Any:
 
 def safe_name(name: str) -> str:
     """Return a job name made of dag and task id that every part of the way can carry."""
-    return _NAME_UNSAFE.sub("_", name)[-limits.MAX_JOB_NAME :]
+    # The end tells most: the task, and which of the mapped ones it is.
+    return _NAME_UNSAFE.sub("_", name)[-LONGEST_NAME:]
 
 
 def _checked_script(text: str | None, remote_script: str | None) -> tuple[str | None, tuple[str, ...]]:
