@@ -152,14 +152,30 @@ def ca_bundle(verify: bool | str) -> bool | str:
     """Return how certificates are checked, the same for both drivers: requests and httpx look at different
     environment variables, and requests prefers them to what it is told.
 
-    :raises ConfigurationError: there is no such bundle.
+    :raises ConfigurationError: the bundle is not there, or is none.
     """
+    where, bundle = "verify", verify
     if verify is True:
         names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-        return next((value for name in names if (value := os.environ.get(name))), True)
-    if isinstance(verify, str) and not Path(verify).exists():
-        raise ConfigurationError(f"verify: there is no CA bundle {verify}.")
-    return verify
+        where = next((name for name in names if os.environ.get(name)), where)
+        bundle = os.environ.get(where) or True
+    if isinstance(bundle, str):
+        _check_bundle(bundle, where if where == "verify" else f"{where} in the environment")
+    return bundle
+
+
+def _check_bundle(bundle: str, where: str) -> None:
+    """Name a bundle that cannot be used: the libraries speak of a connection that broke, or raise OSError."""
+    if not Path(bundle).exists():
+        raise ConfigurationError(f"{where}: there is no CA bundle {bundle}.")
+    if Path(bundle).is_dir():
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(bundle)
+    except OSError:
+        raise ConfigurationError(
+            f"{where}: no certificate can be read from the CA bundle {bundle}."
+        ) from None
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
@@ -178,7 +194,8 @@ def tls_problem(error: BaseException) -> str | None:
     """Say what is wrong with the server's TLS, when it is not just a connection that broke."""
     for each in causes(error):
         if isinstance(each, ssl.SSLCertVerificationError):
-            return f"the server's certificate is not accepted: {each.verify_message}"
+            why = each.verify_message.rstrip(".")
+            return f"the server's certificate is not accepted: {why}; ca_bundle names whom to trust"
         if isinstance(each, ssl.SSLError) and each.reason in _NO_TLS:
             return "what answers there does not speak TLS; an address without TLS begins with http://"
     return None

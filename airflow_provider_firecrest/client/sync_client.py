@@ -275,12 +275,14 @@ def _connection_error(
 
 def _reason(error: BaseException) -> str:
     """Name a transport error without its text, which holds URLs; the system's own words are safe."""
-    for each in causes(error):
-        if isinstance(each, requests.exceptions.RequestException):
-            continue
-        if isinstance(each, OSError) and each.strerror:
-            return each.strerror
-    return type(error).__name__
+    systems_words = (
+        each.strerror
+        for each in causes(error)
+        if isinstance(each, OSError) and not isinstance(each, requests.exceptions.RequestException)
+    )
+    reason = next((words for words in systems_words if words), type(error).__name__)
+    through_proxy = isinstance(error, requests.exceptions.ProxyError)
+    return f"by the proxy that the environment names: {reason}" if through_proxy else reason
 
 
 def _response(answer: requests.Response) -> Response:

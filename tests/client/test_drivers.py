@@ -486,6 +486,30 @@ def test_a_bundle_that_is_not_there_is_named(subject: Subject) -> None:
         subject.one(settings("https://127.0.0.1:1", verify="/nowhere.pem"), get_job)
 
 
+def test_a_bundle_without_a_certificate_is_named(subject: Subject, tmp_path: Path) -> None:
+    bundle = tmp_path / "key.pem"
+    bundle.write_text("-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n")
+    with pytest.raises(ConfigurationError, match=rf"^verify: no certificate .* {bundle}\.$"):
+        subject.one(settings("https://127.0.0.1:1", verify=str(bundle)), get_job)
+
+
+def test_the_environments_bundle_is_named_when_it_is_not_there(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+    with pytest.raises(ConfigurationError, match=r"^SSL_CERT_FILE in the environment: .*/nowhere\.pem"):
+        subject.one(settings("https://127.0.0.1:1"), get_job)
+
+
+def test_a_proxy_that_refuses_is_not_taken_for_firecrest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{http_double.refused_port()}")
+    with (
+        pytest.raises(UnavailableError, match=r"api\.example\.org .*by the proxy that the environment names"),
+        FirecrestClient(settings("http://api.example.org/v2", retry_budget=0.0)) as client,
+    ):
+        client.get_job("1")
+
+
 def test_https_where_http_is_spoken_is_named(subject: Subject, server: HttpDouble) -> None:
     with pytest.raises(ConfigurationError, match=r"^host: .*does not speak TLS.*http://\.$"):
         subject.one(settings(server.url.replace("http:", "https:")), get_job)
