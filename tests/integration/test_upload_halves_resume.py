@@ -109,11 +109,12 @@ def test_a_retry_with_another_content_removes_the_half(died: Die, lane: Lane) ->
     assert upload.nothing_is_left()
 
 
+@STORE
 @POLICIES
 def test_a_retry_removes_the_half_of_a_job_that_has_ended_meanwhile(
-    died: Die, lane: Lane, if_exists: str
+    died: Die, lane: Lane, if_exists: str, store: bool
 ) -> None:
-    upload = died(if_exists=if_exists)
+    upload = died(if_exists=if_exists, store=store)
     cancel_newest(upload.firecrest)
 
     upload.live(lane)

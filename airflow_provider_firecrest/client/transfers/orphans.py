@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Iterator, Sequence
 
 from ..errors import FirecrestError
@@ -21,6 +22,9 @@ from .giving_up import give_up_upload
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 
 _INGRESS, _EGRESS = "IngressFileTransfer", "OutgressFileTransfer"
+_REMEMBERED = 600.0
+"""Seconds after their end for which jobs are looked at: Slurm keeps their scripts for five minutes or so."""
+
 _PIECE_SIZE = re.compile(r"\brange_length=(\d+)")
 
 
@@ -37,7 +41,7 @@ def cancel_ingress(client: FirecrestClient, target: str, system: str) -> None:
 
 def end_ingress(client: FirecrestClient, targets: Sequence[str], system: str, *, size: int) -> bool:
     """Cancel the jobs of ours that write to one of ``targets``, or wait to, and remove what they leave in the
-    middle; never raises.
+    middle; also what those have left that failed or were cancelled a few minutes ago; never raises.
 
     :param client: a client of FirecREST v2.
     :param targets: full paths that the file to be may have.
@@ -47,8 +51,9 @@ def end_ingress(client: FirecrestClient, targets: Sequence[str], system: str, *,
     :endpoint: as :func:`cancel_ingress`; then as ``leftovers.remove_leftover``
     """
     ended = False
+    since = client.server_time(time.time()) - _REMEMBERED
     try:
-        for job, meta in _active(client, _INGRESS, system):
+        for job, meta in _scripts(client, _INGRESS, system, ended_since=since):
             script = meta.script or ""
             target = next((each for each in targets if f'target_file="{each}"' in script), None)
             if target is None:
@@ -63,7 +68,7 @@ def end_ingress(client: FirecrestClient, targets: Sequence[str], system: str, *,
                 pieces=pieces_in(size, piece_size),
                 piece_size=piece_size,
             )
-            logger.info("Job %s, which an earlier try has left, writes %s, or waits to.", job.job_id, target)
+            logger.info("Job %s (%s) of an earlier try was to write %s.", job.job_id, job.state, target)
             give_up_upload(client, job.job_id, system, left)
             ended = True
     except FirecrestError as error:
@@ -85,7 +90,7 @@ def cancel_movers(client: FirecrestClient, part: str, system: str) -> None:
 
 def _cancel(client: FirecrestClient, name: str, text: str, path: str, system: str) -> None:
     try:
-        for job, meta in _active(client, name, system):
+        for job, meta in _scripts(client, name, system):
             if text in (meta.script or ""):
                 client.cancel_job(job.job_id, system=system)
                 logger.info("Cancelled job %s, which moved %s, or waited to.", job.job_id, path)
@@ -93,11 +98,25 @@ def _cancel(client: FirecrestClient, name: str, text: str, path: str, system: st
         _complain(name, path, error)
 
 
-def _active(client: FirecrestClient, name: str, system: str) -> Iterator[tuple[Job, JobMetadata]]:
-    """Yield jobs that are not over. Their scripts hold presigned URLs: to be searched and not shown."""
+def _scripts(
+    client: FirecrestClient, name: str, system: str, *, ended_since: float | None = None
+) -> Iterator[tuple[Job, JobMetadata]]:
+    """Yield jobs that are not over, and those that have ended without success since a moment, if one is
+    given. Their scripts hold presigned URLs: to be searched and not shown.
+    """
     for job in client.jobs(name=name, time_window="1h", system=system):
-        if not job.is_final:
-            yield job, client.job_metadata(job.job_id, system=system)
+        if job.is_final and (
+            ended_since is None or job.succeeded or job.end_time is None or job.end_time < ended_since
+        ):
+            continue
+        try:
+            meta = client.job_metadata(job.job_id, system=system)
+        except FirecrestError as error:
+            if not job.is_final:
+                raise
+            logger.info("The script of job %s is forgotten: %s", job.job_id, error.message)
+        else:
+            yield job, meta
 
 
 def _complain(name: str, path: str, error: FirecrestError) -> None:
