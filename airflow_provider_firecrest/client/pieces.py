@@ -71,7 +71,8 @@ def pieces_listed(api: Any, path: str, count: int, *, system: str) -> Flow[list[
     if not forms:
         return None
     try:
-        entries = yield from api.ls(paths.parent(path), show_hidden=True, system=system)
+        hidden = paths.basename(path).startswith(".")
+        entries = yield from api.ls(paths.parent(path), show_hidden=hidden, system=system)
     except FirecrestError as error:
         # Ten thousands of names take longer than the server gives, or more than it sends.
         logger.info("The directory of %s cannot be listed: %s", path, error.message)
