@@ -118,6 +118,8 @@ def _fetch_part(url: str, start: int, part_size: int, part: Path, pretend: bool)
         connection.request("GET", target, headers={"Range": f"bytes={start}-{start + part_size - 1}"})
         response = connection.getresponse()
         if response.status not in (200, 206):
+            # As in the real script, what the store says instead of the part stays behind as the part.
+            _save(response, None if pretend else part)
             return 0, 0
         content_range = response.headers.get("Content-Range", "")
         size = _save(response, None if pretend else part)
