@@ -20,7 +20,8 @@ from tests.faults.fileops import FILEOP_SCENARIOS, FileopScenario, run_fileop_ca
 from tests.faults.judge import Findings
 from tests.faults.miniature import Lane
 from tests.faults.scenarios import JOB_SCENARIOS, Scenario
-from tests.faults.transfers import TRANSFER_SCENARIOS, TransferScenario, run_transfer_campaign
+from tests.faults.transfer_scenarios import TRANSFER_SCENARIOS, TransferScenario
+from tests.faults.transfers import run_transfer_campaign
 
 SCENARIOS: tuple[Scenario, ...] = (*JOB_SCENARIOS, *TRANSFER_SCENARIOS, *FILEOP_SCENARIOS)
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

@@ -14,7 +14,7 @@ from tests.faults.campaign import TUNING
 from tests.faults.fileops import FILEOP_SCENARIOS
 from tests.faults.miniature import Lane
 from tests.faults.scenarios import JOB_SCENARIOS
-from tests.faults.transfers import TRANSFER_SCENARIOS
+from tests.faults.transfer_scenarios import TRANSFER_SCENARIOS
 
 SEED = 20
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,169 +15,16 @@ from tests.faults.judge import (
     count_deaths,
     judge_file,
     judge_history,
+    judge_jobs_of_operation,
     judge_remains,
     judge_secrets,
     judge_transfer_jobs,
 )
 from tests.faults.miniature import Lane, Task
-from tests.faults.scenarios import CHANCE, CLOCKS, Scenario
+from tests.faults.reader import reader_of
+from tests.faults.transfer_scenarios import TransferPlan, TransferScenario
 
-# Above the limit of the direct calls (5 MiB), so that the object storage carries it; direct; empty.
-SIZES = (5 * 1024 * 1024 + 1, 5 * 1024 * 1024 + 1, 5 * 1024 * 1024 + 1, 4321, 0)
-POINTS = (
-    "during_parts",
-    "before_complete_upload",
-    "after_complete_upload",
-    "during_ranges",
-    "after_store",
-    "before_defer",
-    "in_execute_complete",
-    "before_rename",
-    "after_rename",
-)
-
-_ERROR = """<?xml version="1.0" encoding="UTF-8"?>
-<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>"""
-_EXPIRED = """<?xml version="1.0" encoding="UTF-8"?>
-<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"""
-# By `scancel`, or a Clear, after the worker's death; by a user's Clear while deferred; by `scancel`.
-ENDINGS = ("dead and cancelled", "dead and cleared", "cleared", "cancelled")
 _HALF_WITHIN = 10.0
-
-_BEGIN = r"/transfer/(upload|download)$|/storage/xfer-external/(upload|download)$"
-_UPLOADS = r"/(transfer|ops|xfer-external|utilities)/upload$"
-NO_SPACE = "no space left|file too large|failed"
-# S3's own digest of other bytes.
-_OTHER = {"ETag": '"0123456789abcdef0123456789abcdef"'}
-
-
-@dataclass(frozen=True)
-class TransferPlan:
-    """What happens to one transfer.
-
-    :ivar ended: how the first try of an upload ends while the server's job writes; "" for not so.
-    """
-
-    upload: bool
-    size: int
-    crashes: tuple[str, ...] = ()
-    deferrable: bool = True
-    room: tuple[int | None, ...] = ()
-    clock: tuple[float, ...] = ()
-    ended: str = ""
-
-
-def _any(chance: random.Random, **more: Any) -> TransferPlan:
-    return TransferPlan(
-        **{
-            "upload": chance.random() < 0.5,
-            "size": chance.choice(SIZES),
-            "deferrable": chance.random() < 0.7,
-            **more,
-        }
-    )
-
-
-def _little_room(chance: random.Random) -> TransferPlan:
-    """A try on a disk that is too full, then one on a disk that somebody has cleared."""
-    return _any(chance, upload=False, room=(2 << 20, None))
-
-
-def _by_clock(clock: tuple[float, ...]) -> Callable[[random.Random], TransferPlan]:
-    return lambda chance: _any(chance, crashes=(chance.choice(("", *POINTS)),), clock=clock)
-
-
-def _killed(chance: random.Random) -> TransferPlan:
-    return _any(chance, crashes=(chance.choice(POINTS),))
-
-
-def _ended_in_the_middle(chance: random.Random) -> TransferPlan:
-    ended = chance.choice(ENDINGS)
-    return _any(chance, upload=True, size=SIZES[0], deferrable=True, ended=ended)
-
-
-def storage(action: str, method: str, **details: Any) -> Mapping[str, Any]:
-    """A fault of three requests in ten to the object store."""
-    return {"action": action, "method": method, "path_regex": "^/s3/", "probability": CHANCE, **details}
-
-
-def begins(action: str, **details: Any) -> Mapping[str, Any]:
-    """A fault of three transfers in ten, when they are asked for."""
-    return {"action": action, "method": "POST", "path_regex": _BEGIN, "probability": CHANCE, **details}
-
-
-@dataclass(frozen=True)
-class TransferScenario(Scenario):
-    """One row of the table, about files."""
-
-    plan: Any = field(default=_any)
-    share: float = 0.5
-
-
-TRANSFER_SCENARIOS = (
-    TransferScenario("transfers: worker killed", (), _killed),
-    TransferScenario("transfers: answers lost at the beginning", (begins("lose_answer"),)),
-    TransferScenario(
-        "transfers: parts answered 503", (storage("status", "PUT", probability=0.1), storage("status", "GET"))
-    ),
-    TransferScenario("transfers: bits turned on the way there", (storage("bit_flip_upload", "PUT"),), only=2),
-    TransferScenario(
-        "transfers: bits turned on the way back", (storage("bit_flip", "GET", probability=0.15),)
-    ),
-    TransferScenario("transfers: bodies cut short", (storage("truncate", "GET"),)),
-    TransferScenario(
-        "transfers: 200 with an error in it",
-        (storage("status", "POST", status=200, body=_ERROR),),
-        only=2,
-    ),
-    TransferScenario(
-        "transfers: success without a file", (begins("ingress_says_success_without_file"),), only=2
-    ),
-    TransferScenario(
-        "transfers: parts acknowledged with another digest",
-        (storage("status", "PUT", status=200, headers=_OTHER, probability=0.15),),
-        only=2,
-    ),
-    TransferScenario(
-        "transfers: objects that change while they are fetched",
-        (
-            storage("object_changes", "GET", probability=0.1),
-            storage("object_shrinks", "GET", probability=0.1),
-        ),
-    ),
-    TransferScenario(
-        "transfers: addresses refused as ended",
-        tuple(
-            # The server's own jobs do not try twice.
-            storage("status", method, probability=0.1, status=403, body=_EXPIRED)
-            for method in ("PUT", "POST", "GET")
-        ),
-    ),
-    # What is late comes after the end of its address; on a busy machine everything is late.
-    TransferScenario(
-        "transfers: addresses that end on the way",
-        tuple(storage("delay", method, probability=0.1, delay_s=4.0) for method in ("PUT", "POST", "GET")),
-        server={"url_ttl": 3},
-        refusal="presigned URL has expired",
-    ),
-    TransferScenario(
-        "transfers: upload ended while the job writes",
-        (begins("ingress_holds", probability=0.8, delay_s=2.0),),
-        _ended_in_the_middle,
-        only=2,
-    ),
-    TransferScenario("transfers: no room on our disk", (), _little_room, refusal=NO_SPACE),
-    TransferScenario(
-        "transfers: no room on the system",
-        ({"action": "disk_full", "path_regex": _UPLOADS, "probability": 0.5, "body": 2048},),
-        lambda chance: _any(chance, upload=True),
-        refusal=NO_SPACE,
-    ),
-    *(
-        TransferScenario(f"transfers: our clock {name}, worker killed", (), _by_clock(clock))
-        for name, clock in CLOCKS.items()
-    ),
-)
 
 
 def run_transfer_campaign(
@@ -218,6 +63,7 @@ class _Transfer:
                 "if_exists": "overwrite",
                 "poll_interval": 0.5,
                 "deferrable": self.plan.deferrable,
+                **({"atomic": True} if self.plan.atomic else {}),
             },
             site.folder / "tasks" / self.name,
             # A key, so that downloads can be deferred too.
@@ -243,7 +89,13 @@ class _Transfer:
     def live(self, lane: Lane) -> None:
         if self.plan.ended:
             self._end_in_the_middle(lane)
-        self.outcome = self.task.live(lane)
+        if not self.plan.atomic:
+            self.outcome = self.task.live(lane)
+            return
+        old = b"what was there before"
+        self.target.write_bytes(old)
+        with reader_of(self.target, (old, self.content), self.remains, name=self.name):
+            self.outcome = self.task.live(lane)
 
     def _end_in_the_middle(self, lane: Lane) -> None:
         """One try, which ends while the server's job holds between two pieces."""
@@ -283,7 +135,7 @@ class _Transfer:
                     client.cancel_job(job["id"])
 
     def judge(self, findings: Findings) -> None:
-        for kind in ("wrong_bytes", "orphans"):
+        for kind in ("wrong_bytes", "orphans", "lost"):
             setattr(findings, kind, getattr(findings, kind) + getattr(self.remains, kind))
         findings.notes += self.remains.notes
         judge_file(
@@ -294,6 +146,9 @@ class _Transfer:
             content=self.content,
             refusal=self.refusal,
         )
+        if self.plan.atomic:
+            jobs = self.server.jobs(mentioning=str(self.target))
+            judge_jobs_of_operation(findings, name=self.name, jobs=jobs)
         count_deaths(findings, self.task.history)
         findings.trouble += sum(room is not None and room < self.plan.size for room in self.plan.room)
         logs = [path for path in self.task.folder.iterdir() if path.is_file()]
