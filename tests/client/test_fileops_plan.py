@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from airflow_provider_firecrest.client.errors import ConflictError, InvalidReque
 from airflow_provider_firecrest.client.fileops import looks, plan_operation, run_operation
 from airflow_provider_firecrest.client.fileops.operation import FileOperation, Kind, Look, StartedOperation
 from airflow_provider_firecrest.client.fileops.plan import place
+from airflow_provider_firecrest.client.transfers import directory_upload
+from airflow_provider_firecrest.client.transfers.directory_state import DirectoryOptions
 from tests.fixtures_local import FirecrestForTest
 
 FILE = Look("file", 10)
@@ -105,6 +108,31 @@ def test_a_whole_file_system_is_neither_removed_nor_moved(
             plan_operation(client, kind, f"{mount}/", target)  # type: ignore[arg-type]
     with pytest.raises(InvalidRequestError, match=r"holds '\.\.'"):
         plan_operation(client, "rm", f"{firecrest.directory}/../..")
+
+
+def test_nor_is_it_replaced_by_a_directory(
+    client: FirecrestClient, firecrest: FirecrestForTest, tmp_path: Path
+) -> None:
+    # Only planned as well.
+    options = DirectoryOptions(if_exists="overwrite")
+    for target, told in (
+        (firecrest.scratch, "all that you have"),
+        (firecrest.scratch.parent, "a whole file"),
+    ):
+        with pytest.raises(InvalidRequestError, match=f"^target_path: {target} is {told}"):
+            directory_upload._planned(client, tmp_path, str(target), None, options)
+
+
+@pytest.mark.parametrize("written", ["{}", "{}/", "{}//", "{}/."])
+def test_all_that_a_user_has_on_a_file_system_is_neither_removed_nor_moved(
+    client: FirecrestClient, firecrest: FirecrestForTest, written: str
+) -> None:
+    """What a template leaves that has lost the last part of its path; it is only planned here."""
+    own = written.format(firecrest.scratch)
+    for kind, target in (("rm", None), ("mv", f"{firecrest.directory}/x")):
+        with pytest.raises(InvalidRequestError, match=r"is all that you have on .*name something in it"):
+            plan_operation(client, kind, own, target)  # type: ignore[arg-type]
+    assert changes(firecrest) == []
 
 
 def test_a_target_may_not_be_the_source_or_lie_in_it(

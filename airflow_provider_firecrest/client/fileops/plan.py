@@ -15,7 +15,7 @@ from .. import paths, script
 from ..errors import ConflictError, InvalidRequestError, NotFoundError
 from ..models import System
 from ..sync_client import FirecrestClient
-from ..transfers.plan import IfExists, check_if_exists, check_remote
+from ..transfers.plan import IfExists, check_if_exists, check_no_root, check_remote
 from . import dependency
 from .looks import files_differ, look, with_cheap_content
 from .operation import FileOperation, Kind, Look
@@ -145,15 +145,14 @@ def checked_paths(
     :param target: absolute path on the system, or None.
     :param info: the system, with its file systems.
     :raises InvalidRequestError: a path is outside the file systems, holds ``..``, cannot be carried, or is a
-        whole file system that would be removed or moved.
+        whole file system, or all that the user has on one, that would be removed or moved.
     """
     rule = client.api.rules.ops
     field = "path" if kind == "rm" else "source_path"
     source = paths.check(source, rule, field=field)
     check_remote(source, info, field=field)
-    mounts = {fs.path.rstrip("/") for fs in info.file_systems}
-    if kind in ("rm", "mv") and source.rstrip("/") in {*mounts, ""}:
-        raise InvalidRequestError(f"{field}: {source} is a whole file system.")
+    if kind in ("rm", "mv"):
+        check_no_root(client, source, info, field=field)
     if kind != "rsync":
         source = source.rstrip("/")
     if target is None:

@@ -21,7 +21,7 @@ from ..v1.transfer import MAX_UPLOAD
 from . import tree_jobs, workdir
 from .directory_sending import archive_size, forget_packed, sent
 from .directory_state import DirectoryOptions, DirectoryTransfer, Next, finished
-from .plan import check_remote
+from .plan import check_no_root, check_remote
 from .sending import StagedUpload
 from .steps_jobs import submitted
 from .steps_resume import abandon, clear_up_unnoted, continued, giving_up, has_put_it_there
@@ -106,9 +106,7 @@ def _planned(
     wanted = paths.join(target, source.name) if target.endswith("/") else target
     wanted = paths.check(wanted, client.api.rules.ops, field="target_path")
     check_remote(wanted, info, field="target_path")
-    mounts = [each.path.rstrip("/") for each in info.file_systems]
-    if wanted in mounts:
-        raise InvalidRequestError(f"target_path: {wanted} is a whole file system; name a directory in it.")
+    check_no_root(client, wanted, info, field="target_path")
     options = replace(options, account=options.account or client.account)
     return DirectoryTransfer("upload", str(source), wanted, info.name, options)
 

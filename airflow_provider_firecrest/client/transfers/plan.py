@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -122,6 +123,29 @@ def check_remote(path: str, system: System, *, field: str) -> None:
         )
     if ".." in path.split("/"):
         raise InvalidRequestError(f"{field}: {path!r} holds '..'; write the path without it.")
+
+
+def check_no_root(client: FirecrestClient, path: str, system: System, *, field: str) -> None:
+    """Refuse to remove, move or replace a whole file system, or all that the user has on one.
+
+    A template that leaves the last part of a path empty asks for it, and nobody means it.
+
+    :param client: tells who the user is, where the path lies directly in a file system.
+    :param path: absolute path.
+    :param system: the system, with its file systems.
+    :param field: what the user calls the path.
+    :endpoint: GET /status/{system}/userinfo
+    """
+    whole = posixpath.normpath(path)
+    mounts = {posixpath.normpath(fs.path) for fs in system.file_systems}
+    if whole in {*mounts, "/"}:
+        raise InvalidRequestError(f"{field}: {path} is a whole file system; name a directory in it.")
+    mount, name = posixpath.split(whole)
+    if mount in mounts and name == client.userinfo(system=system.name).name:
+        raise InvalidRequestError(
+            f"{field}: {path} is all that you have on {mount}; name something in it. (Is a part of the path"
+            " empty?)"
+        )
 
 
 def check_local_source(source: Path) -> int:
