@@ -12,13 +12,17 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowTaskTimeout
 
+from airflow_provider_firecrest.client.errors import TransferFailedError
+from airflow_provider_firecrest.client.transfers import cancel_staged, plan_upload, stage_upload
 from airflow_provider_firecrest.triggers.jobs import FirecrestJobTrigger
+from tests.client.transferring import client_of
 from tests.integration.conftest import TaskInstance, first_event, run_task, until
 from tests.integration.halves import Made, Upload, cancel_newest
 from tests.integration.halves import firecrest_server as firecrest_server
@@ -108,7 +112,7 @@ def test_a_killed_worker_leaves_no_half(make: Made, if_exists: str) -> None:
     seconds = time.monotonic() - began
 
     assert seconds < BUDGET
-    assert upload.is_clean()
+    until(upload.is_clean)
     assert isinstance(ended(), AirflowException)
     assert upload.is_clean()
     assert upload.states() == ["CANCELLED"]
@@ -125,7 +129,7 @@ def test_a_worker_killed_before_it_knows_that_the_object_is_whole_leaves_no_half
 
     task.on_kill()
 
-    assert upload.is_clean()
+    until(upload.is_clean)
     assert isinstance(ended(), AirflowException)
     assert upload.states() == ["CANCELLED"]
 
@@ -185,6 +189,35 @@ def test_a_job_that_fails_in_the_middle_leaves_no_half(make: Made) -> None:
 
     assert upload.is_clean()
     assert upload.states() == ["FAILED"]
+
+
+def test_sending_that_ends_while_the_job_writes_already_leaves_no_half(make: Made) -> None:
+    upload, stop = make(), threading.Event()
+    upload.hold()
+    upload.firecrest.fault("lose_answer", method="POST", path_regex="^/s3/", times=0, delay_s=60)
+    with client_of(upload.firecrest) as client, ThreadPoolExecutor() as threads:
+        plan = plan_upload(client, upload.source, str(upload.target))
+        sending = threads.submit(stage_upload, client, plan, stop=stop)
+        upload.in_the_middle()
+        stop.set()
+        with pytest.raises(TransferFailedError):
+            sending.result(30.0)
+
+    assert upload.is_clean()
+    assert upload.states() == ["CANCELLED"]
+
+
+def test_a_script_that_gives_an_upload_up_leaves_no_half(make: Made) -> None:
+    upload = make()
+    upload.hold()
+    with client_of(upload.firecrest) as client:
+        staged = stage_upload(client, plan_upload(client, upload.source, str(upload.target)))
+        upload.in_the_middle()
+
+        cancel_staged(client, staged)
+
+    assert upload.is_clean()
+    assert upload.states() == ["CANCELLED"]
 
 
 def test_an_upload_of_the_same_name_follows_at_once(make: Made) -> None:
