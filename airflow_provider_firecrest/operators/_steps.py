@@ -193,6 +193,9 @@ class GoesInSteps(WaitsForTransfer):
     def _done_in_steps(self, result: DirectoryResult | TransferResult) -> dict[str, Any]:
         from ..client.transfers import TransferResult
 
+        if isinstance(result, TransferResult) and result.way == "skip":
+            self.log.info("%s is there already, with the same size and SHA-256.", result.target)
+            return result.as_dict()
         if isinstance(result, TransferResult):
             return self._done(result)
         self.log.info(

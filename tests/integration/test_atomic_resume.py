@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,32 @@ def test_a_retry_that_is_not_atomic_any_more_ends_what_the_atomic_one_left(
     upload.live(lane)
 
     assert upload.jobs() == ["CANCELLED"]
+
+
+def test_one_that_becomes_atomic_ends_what_was_under_way(
+    firecrest: FirecrestForTest, tmp_path: Path, lane: Lane
+) -> None:
+    upload = Atomic(firecrest, tmp_path, LARGE, atomic=False)
+    upload.die(lane, "during_parts")
+    upload.task.arguments["atomic"] = True
+    change(upload)
+
+    upload.live(lane)
+
+    assert (upload.jobs("IngressFile"), upload.jobs()) == (["CANCELLED"], ["COMPLETED"])
+
+
+def test_one_whose_bytes_are_gone_sends_them_again(
+    firecrest: FirecrestForTest, tmp_path: Path, lane: Lane
+) -> None:
+    upload = Atomic(firecrest, tmp_path)
+    upload.die(lane, "before_submit")
+    [work] = upload.target.parent.glob(".firecrest-*")
+    shutil.rmtree(work)
+
+    upload.live(lane)
+
+    assert upload.jobs() == ["COMPLETED"]
 
 
 def test_a_failure_that_may_pass_costs_only_the_step_that_failed(

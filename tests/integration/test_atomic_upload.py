@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -382,6 +383,15 @@ def test_a_directory_that_appears_before_the_job_runs_stays(
         resumed(upload, deferral, ti, if_exists="overwrite")
 
     assert list(upload.target.iterdir()) == []
+    assert upload.names() == ["data"]
+
+
+def test_a_pipe_is_refused_before_bytes_move(upload_of: Callable[..., Upload]) -> None:
+    upload = upload_of()
+    os.mkfifo(upload.target)
+    with pytest.raises(AirflowFailException, match="is not a regular file"):
+        upload.run(if_exists="overwrite")
+    assert upload.target.is_fifo()
     assert upload.names() == ["data"]
 
 

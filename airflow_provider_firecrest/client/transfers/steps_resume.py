@@ -45,13 +45,13 @@ def continued(client: FirecrestClient, planned: AnyTransfer, earlier: StepwiseTr
 
 
 def has_put_it_there(client: FirecrestClient, earlier: StepwiseTransfer) -> bool:
-    """Return whether what is at an upload's target is an earlier try's own work.
+    """Return whether the tree at an upload's target is an earlier try's own work.
 
     :param client: the client.
     :param earlier: how far that try got.
     :endpoint: GET .../jobs/{job_id}
     """
-    if earlier.direction != "upload" or earlier.phase not in ("unpacking", "placing", "done"):
+    if earlier.direction != "upload" or earlier.phase not in ("unpacking", "done"):
         return False
     if earlier.phase == "done":
         return True
