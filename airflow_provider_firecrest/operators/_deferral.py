@@ -109,6 +109,9 @@ class WaitsForJob(FirecrestMixin):
         """Take up the task again when the trigger has fired."""
         crash_point("in_execute_complete")
         with self.firecrest() as client:
+            note = self._note(context)
+            if note is not None and _waited_for(event["carry"]) != _waited_for(note):
+                return self._wait_again(client, event["carry"], note, context)
             return self._end(client, event, context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -165,8 +168,25 @@ class WaitsForJob(FirecrestMixin):
         except FirecrestError as error:
             self.log.error("Job %s could not be cancelled and may be running: %s", note["job_id"], error)
 
+    def _wait_again(
+        self, client: FirecrestClient, other: dict[str, Any], note: dict[str, Any], context: Context
+    ) -> Any:
+        """Go on waiting: the event was meant for the try before a clear.
+
+        Airflow finds a trigger's task by the trigger's number, and SQLite gives the number of a row that is
+        gone to the next one: to the trigger of the new try.
+        """
+        self.log.info(
+            "%s is over, which an earlier try of this task waited for; still waiting for %s.",
+            _waited_for(other),
+            _waited_for(note),
+        )
+        if self.deferrable:
+            return self.wait_in_triggerer(note, context)
+        return self.wait_here(client, note, context)
+
     def _end(self, client: FirecrestClient, event: dict[str, Any], context: Context) -> Any:
-        from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+        from airflow.providers.common.compat.sdk import AirflowException, AirflowTaskTimeout
 
         self._running = None
         note = event["carry"]
@@ -175,7 +195,14 @@ class WaitsForJob(FirecrestMixin):
             raise AirflowTaskTimeout(
                 f"execution_timeout is over; job {note['job_id']} on {note['system']} did not end in time."
             )
-        return self.finish(client, event, context)
+        try:
+            return self.finish(client, event, context)
+        except Exception:
+            if self._killed:
+                # Not as a failed job: the kill has cancelled it.
+                message = f"The task was killed while it waited for {_waited_for(note)}."
+                raise AirflowException(message) from None
+            raise
 
     @staticmethod
     def _note(context: Context) -> dict[str, Any] | None:
@@ -184,3 +211,9 @@ class WaitsForJob(FirecrestMixin):
             task_ids=ti.task_id, key=XCOM_KEY, map_indexes=ti.map_index
         )
         return found
+
+
+def _waited_for(note: dict[str, Any]) -> str:
+    if note["job_id"] is None:
+        return f"task {note['firecrest_task_id']}"
+    return f"job {note['job_id']}"

@@ -140,7 +140,7 @@ class FirecrestJobTrigger(FirecrestTrigger):
     async def _cancel_unless_waited_for(self) -> None:
         if self.marked and await is_waited_for(self, after_clear=self.keep_on_clear):
             self.log.info(
-                "The task still waits for jobs %s, elsewhere or after a clear; they are left alone.",
+                "The task waits elsewhere, or again after a clear; jobs %s are left to what waits now.",
                 ", ".join(self.job_ids),
             )
             return

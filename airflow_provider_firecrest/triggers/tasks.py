@@ -131,7 +131,7 @@ class FirecrestTaskTrigger(FirecrestTrigger):
     async def _clear_up_unless_waited_for(self) -> None:
         tasks = ", ".join(self.task_ids)
         if await is_waited_for(self):
-            self.log.info("The task still waits for %s, elsewhere or after a clear; it is left alone.", tasks)
+            self.log.info("The task waits elsewhere, or again after a clear; %s is left alone.", tasks)
             return
         self.log.info("FirecREST v1 cannot cancel a task; %s goes on.", tasks)
         await remove_leftover_of(self.firecrest_conn_id, self.leftover, self.log)

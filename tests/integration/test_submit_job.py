@@ -262,7 +262,8 @@ def test_a_kill_in_the_worker_cancels_the_job_in_time(firecrest: FirecrestForTes
 
     killer = threading.Thread(target=kill)
     killer.start()
-    with pytest.raises(AirflowException, match="CANCELLED"):
+    # Not a job that failed: the kill has cancelled it.
+    with pytest.raises(AirflowException, match=r"The task was killed while it waited for job \d+\."):
         task.execute({"ti": TaskInstance()})
     killer.join(20)
     assert scheduled(firecrest)[0]["state"].startswith("CANCELLED")
@@ -276,6 +277,28 @@ def test_the_job_is_on_record_before_the_task_is_deferred(firecrest: FirecrestFo
     assert (note["job_id"], note["system"]) == (scheduled(firecrest)[0]["id"], firecrest.system)
     assert note["firecrest_conn_id"] == "firecrest_default"
     assert deferral.method_name == "execute_complete"
+
+
+def test_an_event_that_was_meant_for_the_try_before_a_clear_does_not_end_the_wait(
+    firecrest: FirecrestForTest,
+) -> None:
+    """With SQLite the trigger of a new try can have the number of the old one's, and be given its event."""
+    # given a try whose job was cancelled by a clear, and the next one, which waits for a job of its own
+    ti = TaskInstance()
+    script = "#!/bin/bash\nsleep 1\n"
+    old = defer(lambda: submit(firecrest, script=script, deferrable=True), ti)
+    ti.try_number, ti.max_tries = 2, 1
+    new = defer(lambda: submit(firecrest, script=script, deferrable=True), ti)
+    event = first_event(revived(old.trigger))
+
+    # when it is resumed with the old try's event
+    task = submit(firecrest, script=script, deferrable=True)
+    with pytest.raises(TaskDeferred) as again:
+        task.resume_execution("execute_complete", {"event": event}, {"ti": ti})
+
+    # then it waits on for its own job
+    assert event["jobs"][0]["state"].startswith("CANCELLED")
+    assert again.value.trigger.serialize() == new.trigger.serialize()
 
 
 def test_an_outage_of_the_api_does_not_end_a_wait(firecrest: FirecrestForTest) -> None:

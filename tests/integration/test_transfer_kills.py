@@ -121,3 +121,5 @@ def test_a_transfer_that_waits_for_its_job_is_cancelled_with_it(
     )
     firecrest.clear_faults()
     running._thread.join(30.0)
+    # Not as a transfer that failed: the job was cancelled because of the kill.
+    assert str(running.error) == f"The task was killed while it waited for job {job_id}."

@@ -5,6 +5,7 @@ Knows what it left behind: a plan, an intent, or a job. Submits nothing.
 
 from __future__ import annotations
 
+import logging
 import time
 
 from .. import paths
@@ -14,6 +15,8 @@ from . import once
 from .looks import is_part_of, look
 from .operation import FileOperation, FileOperationResult, Intent, StartedOperation
 from .proofs import has_happened
+
+logger = logging.getLogger("airflow_provider_firecrest.transfers")
 
 
 def take_up(client: FirecrestClient, intent: Intent) -> StartedOperation | FileOperationResult | None:
@@ -49,6 +52,11 @@ def intended_jobs(client: FirecrestClient, intent: Intent, *, within: float | No
     if within is None:
         # A clock that was put back must not make this long.
         within = min(max(0.0, intent.asked_at + once.ADOPT_WITHIN - time.time()), once.ADOPT_WITHIN)
+        logger.info(
+            "An earlier try may have submitted the job %s: looking for it for up to %.0f s.",
+            intent.name,
+            within,
+        )
     return sorted(once.jobs_of(client, intent, within=within))
 
 

@@ -15,7 +15,7 @@ from ..._crash_points import crash_point
 from ..errors import ProtocolError
 from . import answers
 from .answers import Failure
-from .crew import run, sharing
+from .crew import log, run, sharing
 from .files import Target
 from .getting import CLOSED_EARLY, Getter, etag_of, range_of
 from .partial import Holding, Record
@@ -79,7 +79,10 @@ class RangedFetch:
         """Fetch everything; return the file's SHA-256."""
         self._file.reserve(self.size)
         self._get.meter.total = self.size
-        self._get.meter.add(sum(each.reached - each.start for each in self._ranges))
+        here = sum(each.reached - each.start for each in self._ranges)
+        if here:
+            log.info("Going on with the download: %d of %d bytes are here already.", here, self.size)
+        self._get.meter.add(here)
         jobs = [partial(self._fetch, each) for each in self._ranges if each.reached < each.stop]
         try:
             run([self._hash, *sharing(jobs, self._get.options.parallel)], self._get.gate, self._get.meter)

@@ -145,6 +145,8 @@ def _staged(
         "staging", job_id=staged.job_id, task_id=staged.task_id, staged=staged.as_dict(), way="staged"
     )
     watch.on_change(transfer)
+    what = f"Job {staged.job_id}" if staged.job_id else f"FirecREST's task {staged.task_id}"
+    logger.info("%s puts the archive into the object storage.", what)
     return transfer
 
 

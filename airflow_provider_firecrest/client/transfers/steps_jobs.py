@@ -70,6 +70,7 @@ def found(client: FirecrestClient, transfer: StepwiseTransfer) -> str | None:
     """
     # That process's clock may be ahead of ours.
     deadline = min(transfer.submitted_at, time.time()) + limits.JOB_VISIBLE_WITHIN
+    said = False
     while True:
         rows = client.jobs(name=transfer.job_name, time_window=_WINDOW, system=transfer.system)
         job_id = _claimed(client, transfer) or (rows[0].job_id if rows else None)
@@ -79,6 +80,13 @@ def found(client: FirecrestClient, transfer: StepwiseTransfer) -> str | None:
         left = deadline - time.time()
         if left <= 0:
             return None
+        if not said:
+            logger.info(
+                "An earlier try may have submitted the job %s: looking for it for %.0f s more.",
+                transfer.job_name,
+                left,
+            )
+            said = True
         time.sleep(min(_LOOK_EVERY, left))
 
 

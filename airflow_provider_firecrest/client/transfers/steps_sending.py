@@ -90,6 +90,8 @@ def sent_into_work(
         "staging", job_id=staged.job_id, task_id=staged.task_id, staged=staged.as_dict(), way="staged"
     )
     watch.on_change(transfer)
+    what = f"job {staged.job_id}" if staged.job_id else f"FirecREST's task {staged.task_id}"
+    logger.info("All bytes are in the object storage; %s writes %s.", what, transfer.payload)
     crash_point("after_sending")
     return transfer, staged.sha256
 
