@@ -150,6 +150,10 @@ class AirflowRest:
         """Mark a whole run as ``success``, ``failed`` or ``queued``, as the button in the UI does."""
         self.request("PATCH", _run_path(dag_id, run_id), json={"state": state})
 
+    def clear_run(self, dag_id: str, run_id: str) -> None:
+        """Clear a whole run so that all of its tasks run again, as the button in the UI does."""
+        self.request("POST", f"{_run_path(dag_id, run_id)}/clear", json={"dry_run": False})
+
     def task_instances(self, dag_id: str, run_id: str) -> list[Json]:
         """The task instances of a run, mapped ones included."""
         found = self.get(f"{_run_path(dag_id, run_id)}/taskInstances", limit=1000)
