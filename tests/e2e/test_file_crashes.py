@@ -19,7 +19,7 @@ CRASH_AT = {
     "upload": "during_parts",
     "upload_v1": "before_defer",
     "upload_directory": "after_post",
-    "download": "in_execute_complete",
+    "download": "during_ranges",
     "copy": "after_post",
     "move_v1": "after_post",
 }
