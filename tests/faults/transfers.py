@@ -68,6 +68,8 @@ class _Transfer:
             site.folder / "tasks" / self.name,
             # A key, so that downloads can be deferred too.
             {**site.env, "AIRFLOW__CORE__FERNET_KEY": FERNET_KEY},
+            # The server's own jobs do not repeat what failed: each fault that they meet costs a try.
+            retries=12,
             crashes=self.plan.crashes,
             room=self.plan.room,
             clock=self.plan.clock,
