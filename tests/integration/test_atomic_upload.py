@@ -582,6 +582,29 @@ def test_a_kill_in_the_worker_cancels_and_removes(upload_of: Callable[..., Uploa
 
 
 @BOTH_MODES
+def test_a_kill_while_the_servers_job_writes_leaves_no_half_anywhere(
+    upload_of: Callable[..., Upload], deferrable: bool
+) -> None:
+    upload = upload_of(LARGE, old=OLD)
+    upload.firecrest.fault("ingress_holds", path_regex="transfer/upload$", body=1)
+    arguments: dict[str, Any] = {"if_exists": "overwrite", "deferrable": deferrable}
+    if deferrable:
+        trigger: Any = revived(defer(lambda: upload.task(**arguments), TaskInstance()).trigger)
+        until(lambda: list(upload.firecrest.directory.glob(".firecrest-*/file.1")))
+        asyncio.run(trigger.on_kill())
+    else:
+        task = upload.task(**arguments)
+        running = threading.Thread(target=failing(lambda: task.execute({"ti": TaskInstance()})))
+        running.start()
+        until(lambda: list(upload.firecrest.directory.glob(".firecrest-*/file.1")))
+        task.on_kill()
+        running.join(30)
+        assert not running.is_alive()
+    assert upload.jobs("IngressFile") == ["CANCELLED"]
+    upload.left_as_it_was()
+
+
+@BOTH_MODES
 def test_at_the_deadline_the_job_is_cancelled_and_its_directory_removed(
     upload_of: Callable[..., Upload], full: set[str], deferrable: bool
 ) -> None:
