@@ -62,8 +62,10 @@ def prepare(script: str) -> Prepared:
     if text.startswith("\ufeff"):
         text = text[1:]
         repairs.append("removed the byte order mark before the first line")
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    line_end = "\r\n" if "\n" in text else "\r"
+    if line_end in text:
+        # A carriage return within a line is the author's, and Slurm minds it not.
+        text = text.replace(line_end, "\n")
         repairs.append("changed Windows line ends to Unix ones (Slurm refuses the others)")
     if not text.strip():
         raise InvalidRequestError("script: empty.")

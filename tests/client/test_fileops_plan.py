@@ -85,6 +85,7 @@ def test_an_operation_survives_json() -> None:
         ({"kind": "cp", "job_name": "a'b"}, "job_name"),
         ({"kind": "cp", "partition": "a b"}, "partition: 'a b'"),
         ({"kind": "cp", "after_job_id": "latest"}, "after_job_id: 'latest' is not a job id"),
+        ({"kind": "cp", "after_job_id": ""}, "after_job_id: '' is not a job id. Leave it out, or give None"),
         ({"kind": "compress", "compression": "zip"}, "compression: 'zip'"),
     ],
 )

@@ -33,6 +33,11 @@ def test_windows_line_ends_are_repaired_and_told(line_end: str) -> None:
     assert "line ends" in prepared.repairs[0]
 
 
+def test_a_carriage_return_within_a_line_is_the_authors() -> None:
+    text = "#!/bin/bash\nprintf 'part 1\rpart 2\\n'\n"
+    assert script.prepare(text) == script.Prepared(text, ())
+
+
 def test_a_byte_order_mark_is_removed_and_told() -> None:
     prepared = script.prepare("\ufeff" + GOOD)
 

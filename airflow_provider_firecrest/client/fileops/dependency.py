@@ -27,7 +27,9 @@ def check_job_id(value: object) -> str:
     """
     text = str(value).strip()
     if not _JOB_ID.fullmatch(text):
-        raise InvalidRequestError(f"after_job_id: {value!r} is not a job id.")
+        # Not "none": a template that lost the id would let the work begin before the job has ended.
+        advice = "" if value else " Leave it out, or give None, where there is no job to wait for."
+        raise InvalidRequestError(f"after_job_id: {value!r} is not a job id.{advice}")
     return text
 
 

@@ -92,7 +92,7 @@ def plan_operation(
         dereference=dereference,
         missing_ok=missing_ok and kind == "rm",
     )
-    if after_job_id is not None and str(after_job_id) != "":
+    if after_job_id is not None:
         job_id = dependency.check_job_id(after_job_id)
         waits_for = dependency.still_to_wait_for(client, job_id, info.name, str(operation))
         operation = replace(operation, after_job_id=waits_for)
