@@ -88,12 +88,22 @@ async def task_state(trigger: BaseTrigger) -> str | None:
         return await _task_state_airflow_2(ti)
     import asyncio
 
-    states = await asyncio.to_thread(
-        RuntimeTaskInstance.get_task_states,
-        dag_id=ti.dag_id,
-        task_ids=[ti.task_id],
-        run_ids=[ti.run_id],
-        map_index=ti.map_index,
+    return await asyncio.to_thread(_state_told_to, RuntimeTaskInstance, ti)
+
+
+def task_state_in_worker(ti: Any) -> str | None:
+    """Return the state that Airflow gives a worker's task now, whoever runs it; as :func:`task_state`.
+
+    :raises ImportError: Airflow before 3.0.
+    """
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    return _state_told_to(RuntimeTaskInstance, ti)
+
+
+def _state_told_to(runtime: Any, ti: Any) -> str | None:
+    states = runtime.get_task_states(
+        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
     )
     key = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
     state = states.get(ti.run_id, {}).get(key)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._crash_points import crash_point
 from ..hooks._task import FirecrestMixin, framework_timeout, within_kill_budget
+from ._taken_over import is_taken_over
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -30,6 +31,8 @@ class WaitsForJob(FirecrestMixin):
     cancel_on_kill: bool
     _running: dict[str, Any] | None = None
     _killed: bool = False
+    _ti: Any = None
+    """The task instance, once there is a job that a retry would go on with."""
 
     def finish(self, client: FirecrestClient, event: dict[str, Any], context: Context) -> Any:
         """Make the task's result, or its failure, of an event with status ``done``, ``lost`` or ``error``."""
@@ -40,6 +43,7 @@ class WaitsForJob(FirecrestMixin):
 
         :param note: ``job_id``, ``system``, ``submitted_at`` and what ``finish`` needs.
         """
+        self._ti = context["ti"]
         self.killable(note)
         context["ti"].xcom_push(key=XCOM_KEY, value=note)
 
@@ -139,6 +143,8 @@ class WaitsForJob(FirecrestMixin):
 
     def on_kill(self) -> None:
         """Cancel the job of a task killed in the worker; within 4 s, since Airflow sends SIGKILL after 5."""
+        if self.is_left_to_the_next_try():
+            return
         self._killed = True
         note, self._running = self._running, None
         if note is None or not self.cancel_on_kill:
@@ -151,6 +157,16 @@ class WaitsForJob(FirecrestMixin):
             lambda client: client.cancel_job(job_id, system=system),
             self.hook,
         )
+
+    def is_left_to_the_next_try(self) -> bool:
+        """Return True when this is no user's kill, and a retry goes on with the job that is waited for."""
+        note = self._running
+        if note is None or self._ti is None or getattr(self, "reattach", "never") == "never":
+            return False
+        if not is_taken_over(self._ti, self.log):
+            return False
+        self.log.info("Airflow goes on with this task; %s is left to it.", _waited_for(note))
+        return True
 
     def cancel(self, client: FirecrestClient, note: dict[str, Any], reason: str) -> None:
         """Cancel the job and look until it is over;

@@ -109,6 +109,8 @@ class WaitsForTransfer(TakesChecksums, WaitsForJob):
 
     def on_kill(self) -> None:
         """Cancel the jobs and remove what is left on the system, in 4 s: Airflow sends SIGKILL after 5."""
+        if self.is_left_to_the_next_try():
+            return
         self._killed = True
         self.stop.set()
         note, self._running = self._running, None

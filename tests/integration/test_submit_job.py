@@ -20,6 +20,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_firecrest.client.attempts.marker import plain_name
+from airflow_provider_firecrest.operators import _taken_over
 from airflow_provider_firecrest.operators._deferral import XCOM_KEY
 from airflow_provider_firecrest.operators.jobs import FirecrestCancelJobOperator, FirecrestSubmitJobOperator
 from tests.fixtures_local import FirecrestForTest
@@ -268,6 +269,29 @@ def test_a_kill_in_the_worker_cancels_the_job_in_time(firecrest: FirecrestForTes
     killer.join(20)
     assert scheduled(firecrest)[0]["state"].startswith("CANCELLED")
     assert seconds[0] < 4.5
+
+
+def test_a_worker_that_airflow_took_for_dead_leaves_the_job_to_the_next_try(
+    firecrest: FirecrestForTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a worker that is told to stop while another one runs the task's next try already
+    monkeypatch.setattr(_taken_over, "task_state_in_worker", lambda ti: "running")
+    task = submit(firecrest, script="#!/bin/bash\nuntil [ -e go ]; do sleep 0.1; done\n")
+
+    def kill() -> None:
+        until(lambda: task._running and scheduled(firecrest)[0]["state"] == "RUNNING")
+        task.on_kill()
+        (firecrest.directory / "go").touch()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    result = task.execute({"ti": TaskInstance(max_tries=3)})
+    killer.join(20)
+
+    # then the job came to its own end
+    assert result["state"] == "COMPLETED"
+    assert [job["state"] for job in scheduled(firecrest)] == ["COMPLETED"]
+    assert not [each for each in firecrest.requests() if each["method"] == "DELETE"]
 
 
 def test_the_job_is_on_record_before_the_task_is_deferred(firecrest: FirecrestForTest) -> None:
