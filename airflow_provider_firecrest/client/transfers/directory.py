@@ -18,6 +18,7 @@ from pathlib import Path
 from ..sync_client import FirecrestClient
 from . import directory_download, directory_upload
 from .directory_state import DirectoryOptions, DirectoryResult, DirectoryTransfer, Next
+from .plan import local_path
 from .steps_resume import giving_up, giving_up_earlier
 from .steps_state import StepwiseTransfer, Watch
 
@@ -57,9 +58,10 @@ def start_upload(
     :raises ConflictError: the target exists.
     :endpoint: GET .../ops/stat, POST .../ops/mkdir; the archive goes as every file does; POST .../jobs
     """
+    local = local_path(source, field="source_path")
     options, watch = options or DirectoryOptions(), watch or Watch()
     with giving_up_earlier(client, earlier, watch.again):
-        return directory_upload.start(client, Path(source), target, system, options, watch, earlier)
+        return directory_upload.start(client, local, target, system, options, watch, earlier)
 
 
 def start_download(

@@ -21,7 +21,7 @@ from .directory_local import Here, discard, put_back
 from .directory_state import DirectoryOptions, DirectoryTransfer, Next, finished
 from .directory_unpacking import check_room, here_for, is_published, local_archive, put_into_place, stem
 from .download import StagedDownload, download_direct, finish_download, plan_download, stage_download
-from .plan import DownloadPlan, check_remote, staged_instead
+from .plan import DownloadPlan, check_remote, local_path, staged_instead
 from .resume import continued_download
 from .steps_jobs import submitted
 from .steps_resume import abandon, clear_up_unnoted, continued, giving_up
@@ -177,7 +177,8 @@ def directory_target(target: Path | str, source: str) -> Path:
     :raises InvalidRequestError: the directory it would stand in does not exist.
     """
     into = str(target).endswith("/")
-    wanted = (Path(target, paths.basename(source)) if into else Path(target)).absolute()
+    wanted = local_path(target, field="target_path")
+    wanted = wanted / paths.basename(source) if into else wanted
     if not wanted.name:
         raise InvalidRequestError(f"target_path: {target} cannot be replaced by a directory.")
     if not wanted.parent.is_dir():

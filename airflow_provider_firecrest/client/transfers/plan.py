@@ -148,6 +148,17 @@ def check_no_root(client: FirecrestClient, path: str, system: System, *, field: 
         )
 
 
+def local_path(path: str | Path, *, field: str) -> Path:
+    """Return a local path in full: a task may go on in a process that works in another directory.
+
+    :param field: what the user calls the path.
+    :raises InvalidRequestError: it is empty, which would be the directory that the process works in.
+    """
+    if not str(path).strip():
+        raise InvalidRequestError(f"{field}: empty.")
+    return Path(path).absolute()
+
+
 def check_local_source(source: Path) -> int:
     """Return the size of a local file that can be read.
 
@@ -171,9 +182,9 @@ def check_local_source(source: Path) -> int:
 def local_target(target: str | Path, source: str) -> Path:
     """Return the full local path of a download: a directory gets the source's name.
 
-    :raises InvalidRequestError: the directory does not exist.
+    :raises InvalidRequestError: it is empty, or the directory does not exist.
     """
-    path = Path(target)
+    path = local_path(target, field="target_path")
     if path.is_dir() or str(target).endswith("/"):
         path = path / source.rstrip("/").rsplit("/", 1)[-1]
     if path.is_dir():

@@ -20,6 +20,7 @@ from .plan import (
     check_if_exists,
     check_local_source,
     check_remote,
+    local_path,
     missing_directory,
     staged_method,
 )
@@ -58,7 +59,7 @@ def plan_upload(
     :endpoint: GET /status/systems, GET .../ops/stat; v1, of a link: GET /utilities/ls
     """
     check_if_exists(if_exists)
-    source = Path(source)
+    source = local_path(source, field="source_path")
     size = check_local_source(source)
     info = client.system_info(system=system)
     wanted = paths.join(target, source.name) if target.endswith("/") else target
