@@ -146,6 +146,9 @@ class FirecrestFilesystemOperator(TakesChecksums, BaseOperator):
         if self.operation == "symlink":
             self._check_free(client, str(arguments["link_path"]))
         found = getattr(client, self.operation)(*self._positional(arguments), **arguments, system=self.system)
+        if isinstance(found, str):
+            # PostgreSQL stores no NUL in an XCom; what else is no text comes as U+FFFD from the server.
+            return found.replace("\x00", "\ufffd")
         if isinstance(found, list):
             return [asdict(each) for each in found]
         return asdict(found) if is_dataclass(found) and not isinstance(found, type) else found

@@ -109,6 +109,13 @@ def test_pieces_of_a_text_are_read(cluster: Cluster) -> None:
     assert do("view", file, size=6) == "line 0"
 
 
+def test_what_is_read_of_a_binary_file_fits_into_an_xcom(cluster: Cluster) -> None:
+    """PostgreSQL refuses a NUL in JSON."""
+    file = cluster.directory / "data"
+    file.write_bytes(b"a\x00b")
+    assert {do(operation, file, size=3) for operation in ("head", "tail", "view")} == {"a\ufffdb"}
+
+
 @pytest.mark.parametrize("operation", sorted(set(OPERATIONS) - {"mkdir", "symlink"}))
 def test_a_missing_file_fails_without_retry(cluster: Cluster, operation: str) -> None:
     needed = {"chmod": {"mode": "600"}, "chown": {"group": "project"}, "rename": {"target_path": "/x"}}
