@@ -1,6 +1,6 @@
 """How a transfer goes in a task step by step, waiting between the steps for a job or a task.
 
-Knows the story only; what the steps do stands in ``client.transfers.steps``, loaded when a task runs.
+Knows the story only; what the steps do stands in ``client.transfers.stepwise``, loaded when a task runs.
 What a retry finds of it is kept in ``_transfer_memory``.
 """
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from ..client import FirecrestClient
     from ..client.transfers import TransferResult
-    from ..client.transfers.directory import DirectoryOptions, DirectoryResult
-    from ..client.transfers.steps import Next, StepOptions, StepwiseTransfer, Watch
+    from ..client.transfers.directories.start import DirectoryOptions, DirectoryResult
+    from ..client.transfers.stepwise import Next, StepOptions, StepwiseTransfer, Watch
     from ._transfer_memory import TransferMemory
 
 NO_KEY = (
@@ -87,7 +87,7 @@ class GoesInSteps(WaitsForTransfer):
 
     def _known_steps(self, client: FirecrestClient, memory: TransferMemory) -> StepwiseTransfer | None:
         """Return how far this attempt's earlier try got, and end what another attempt left."""
-        from ..client.transfers.steps import give_up
+        from ..client.transfers.stepwise import give_up
 
         found = memory.known_steps()
         if found is None:
@@ -102,7 +102,7 @@ class GoesInSteps(WaitsForTransfer):
 
     def _end_steps(self, client: FirecrestClient, memory: TransferMemory) -> None:
         """End what is left of a transfer in steps where one goes without now."""
-        from ..client.transfers.steps import give_up
+        from ..client.transfers.stepwise import give_up
 
         found = memory.known_steps()
         if found is not None:
@@ -110,17 +110,17 @@ class GoesInSteps(WaitsForTransfer):
             memory.forget_steps()
 
     def _directory_options(self) -> DirectoryOptions:
-        from ..client.transfers.directory import DirectoryOptions
+        from ..client.transfers.directories.start import DirectoryOptions
 
         return DirectoryOptions(**self._of_both(), compression=self.compression)
 
     def _file_options(self) -> StepOptions:
-        from ..client.transfers.steps import StepOptions
+        from ..client.transfers.stepwise import StepOptions
 
         return StepOptions(**self._of_both())
 
     def _of_both(self) -> dict[str, Any]:
-        from ..client.transfers.steps import TIME_LIMIT
+        from ..client.transfers.stepwise import TIME_LIMIT
 
         return {
             "if_exists": self.if_exists,
@@ -138,7 +138,7 @@ class GoesInSteps(WaitsForTransfer):
         sending: dict[str, Any] | None = None,
     ) -> Watch:
         from ..client.transfers import UploadState
-        from ..client.transfers.steps import Again, Watch
+        from ..client.transfers.stepwise import Again, Watch
 
         # Whether a pause for a quota leads back to what was done before it.
         stays = not self.deferrable or (memory.keeps and self.reattach != "never")
@@ -176,7 +176,7 @@ class GoesInSteps(WaitsForTransfer):
 
     def _wait_or_return(self, client: FirecrestClient, step: Next, context: Context) -> Any:
         """Return the result of what is there, or wait for what comes next."""
-        from ..client.transfers.steps import StepwiseTransfer
+        from ..client.transfers.stepwise import StepwiseTransfer
 
         if not isinstance(step, StepwiseTransfer):
             self._running = None
@@ -234,7 +234,7 @@ class GoesInSteps(WaitsForTransfer):
 
     def _next_step(self, client: FirecrestClient, event: dict[str, Any], context: Context) -> Next:
         from ..client.job_json import job_from_dict
-        from ..client.transfers.steps import go_on
+        from ..client.transfers.stepwise import go_on
         from ._seal import unseal
 
         note = event["carry"]
@@ -251,7 +251,7 @@ class GoesInSteps(WaitsForTransfer):
 
     def _fetch_again(self, client: FirecrestClient, transfer: StepwiseTransfer, watch: Watch) -> Next:
         """Have the packed archive put into the object store once more, and wait in the worker."""
-        from ..client.transfers.directory import DirectoryTransfer, fetch_again
+        from ..client.transfers.directories.start import DirectoryTransfer, fetch_again
 
         assert isinstance(transfer, DirectoryTransfer)  # What else is downloaded has no job of ours.
         self.log.warning("%s Fetching the archive again, and waiting in the worker.", OTHER_KEY)
@@ -261,7 +261,7 @@ class GoesInSteps(WaitsForTransfer):
 
 def _restored(values: dict[str, Any], secret: dict[str, Any] | None) -> StepwiseTransfer:
     """Return the transfer of a note, with its URL where that can be read here."""
-    from ..client.transfers.steps import restored
+    from ..client.transfers.stepwise import restored
 
     if secret is not None:
         values = {**values, "staged": {**values["staged"], **secret}}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..client import FirecrestClient
     from ..client.transfers import DownloadPlan, StagedDownload, TransferResult, UploadPlan, UploadState
-    from ..client.transfers.steps import Next, StepwiseTransfer, Watch
+    from ..client.transfers.stepwise import Next, StepwiseTransfer, Watch
     from ._transfer_memory import TransferMemory
 
 
@@ -71,7 +71,7 @@ class FirecrestUploadOperator(TransferOperator):
 
     def _start_steps(self, client: FirecrestClient, watch: Watch, earlier: StepwiseTransfer | None) -> Next:
         from ..client.transfers import start_atomic_upload
-        from ..client.transfers.directory import start_upload
+        from ..client.transfers.directories.start import start_upload
 
         paths = (self.source_path, self.target_path)
         common: dict[str, Any] = {"system": self.system, "watch": watch, "earlier": earlier}
@@ -271,7 +271,7 @@ class FirecrestDownloadOperator(TransferOperator):
             return False
 
     def _start_steps(self, client: FirecrestClient, watch: Watch, earlier: StepwiseTransfer | None) -> Next:
-        from ..client.transfers.directory import start_download
+        from ..client.transfers.directories.start import start_download
 
         return start_download(
             client,

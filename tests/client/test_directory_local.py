@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_firecrest.client.errors import TransferFailedError, UnavailableError
-from airflow_provider_firecrest.client.transfers.archive import pack
-from airflow_provider_firecrest.client.transfers.directory_local import (
+from airflow_provider_firecrest.client.transfers.directories.archive import pack
+from airflow_provider_firecrest.client.transfers.directories.local import (
     STALE_AFTER,
     discard,
     own_directory,
     put_back,
 )
-from airflow_provider_firecrest.client.transfers.tree import scan, stamp
+from airflow_provider_firecrest.client.transfers.directories.tree import scan, stamp
 from tests.trees import written_tree
 
 STEM = ".case."

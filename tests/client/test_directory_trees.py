@@ -22,9 +22,15 @@ from airflow_provider_firecrest.client.errors import (
     QuotaError,
 )
 from airflow_provider_firecrest.client.staging import TransferCancelledError
-from airflow_provider_firecrest.client.transfers import archive, job_frame, tree_jobs
-from airflow_provider_firecrest.client.transfers.archive import pack, unpack
-from airflow_provider_firecrest.client.transfers.tree import TreeDigest, digest_of, scan, stays_inside
+from airflow_provider_firecrest.client.transfers.directories import archive, tree_jobs
+from airflow_provider_firecrest.client.transfers.directories.archive import pack, unpack
+from airflow_provider_firecrest.client.transfers.directories.tree import (
+    TreeDigest,
+    digest_of,
+    scan,
+    stays_inside,
+)
+from airflow_provider_firecrest.client.transfers.steps import job_frame
 from tests.trees import seen, written_tree
 
 

@@ -15,8 +15,8 @@ from airflow_provider_firecrest.client.errors import ConflictError, InvalidReque
 from airflow_provider_firecrest.client.fileops import looks, plan_operation, run_operation
 from airflow_provider_firecrest.client.fileops.operation import FileOperation, Kind, Look, StartedOperation
 from airflow_provider_firecrest.client.fileops.plan import place
-from airflow_provider_firecrest.client.transfers import directory_upload
-from airflow_provider_firecrest.client.transfers.directory_state import DirectoryOptions
+from airflow_provider_firecrest.client.transfers.directories import upload as directory_upload
+from airflow_provider_firecrest.client.transfers.directories.state import DirectoryOptions
 from tests.fixtures_local import FirecrestForTest
 
 FILE = Look("file", 10)

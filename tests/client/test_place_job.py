@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_firecrest.client.transfers import job_frame, place_job
+from airflow_provider_firecrest.client.transfers.atomic import place_job
+from airflow_provider_firecrest.client.transfers.steps import job_frame
 
 NEW = b"what was sent\n"
 OLD = b"what was there\n"

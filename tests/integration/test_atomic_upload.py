@@ -24,7 +24,8 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_firecrest.client.errors import InvalidRequestError
-from airflow_provider_firecrest.client.transfers import start_atomic_upload, steps, workdir
+from airflow_provider_firecrest.client.transfers import start_atomic_upload, stepwise
+from airflow_provider_firecrest.client.transfers.steps import workdir
 from airflow_provider_firecrest.hooks.firecrest import FirecrestHook
 from airflow_provider_firecrest.operators.transfers import FirecrestUploadOperator
 from tests.fixtures_local import FirecrestForTest
@@ -257,7 +258,7 @@ def test_plain_python_can_do_it_too(upload_of: Callable[..., Upload]) -> None:
             assert upload.names() == []
             return
         step = start_atomic_upload(client, upload.source, str(upload.target))
-        result = steps.run(client, step, poll_interval=0.2)
+        result = stepwise.run(client, step, poll_interval=0.2)
     upload.arrived()
     assert result.as_dict()["sha256"] == hashlib.sha256(LARGE).hexdigest()
 
@@ -463,7 +464,7 @@ def test_bytes_that_changed_on_the_way_never_get_the_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever the server's own job says: what it has written is turned here before ours is submitted."""
-    from airflow_provider_firecrest.client.transfers import atomic_upload
+    from airflow_provider_firecrest.client.transfers.atomic import upload as atomic_upload
 
     upload = upload_of(content, old=OLD)
     real = atomic_upload.submitted

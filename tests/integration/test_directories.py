@@ -24,7 +24,8 @@ from airflow.providers.common.compat.sdk import (
 )
 from cryptography.fernet import Fernet
 
-from airflow_provider_firecrest.client.transfers import directory_sending, workdir
+from airflow_provider_firecrest.client.transfers.directories import sending as directory_sending
+from airflow_provider_firecrest.client.transfers.steps import workdir
 from airflow_provider_firecrest.operators.transfers import FirecrestDownloadOperator, FirecrestUploadOperator
 from tests.fixtures_local import FirecrestForTest
 from tests.integration.conftest import Run, TaskInstance, defer, first_event, revived, run_task, until

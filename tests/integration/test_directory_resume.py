@@ -28,7 +28,7 @@ KEY = "cFJrYzQ0bVBqbXhYZ2JrS2dqQ2FmZz09Y2ZqZ2JrS2c="
 TUNING = {
     "client.limits.JOB_VISIBLE_WITHIN": 1.0,
     "client.staging.ranges.RECORD_EVERY": 0.0,
-    "client.transfers.steps_jobs._LOOK_EVERY": 0.2,
+    "client.transfers.steps.jobs._LOOK_EVERY": 0.2,
     "client.transfers.proof.APPEAR_WITHIN": 0.5,
     "operators._quota.FIRST_PAUSE": 0.2,
 }

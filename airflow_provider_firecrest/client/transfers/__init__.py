@@ -7,7 +7,7 @@ later process can go on where one was killed.
 
 from __future__ import annotations
 
-from .atomic_upload import start_atomic_upload
+from .atomic.upload import start_atomic_upload
 from .download import StagedDownload, download_direct, finish_download, plan_download, stage_download
 from .plan import DownloadPlan, TransferResult, UploadPlan, staged_instead
 from .resume import UploadState, continued_download

@@ -2,8 +2,8 @@
 needs.
 
 Such a transfer has a directory of its own on the system (``workdir``), and batch jobs of ours work there.
-What it moves is a whole directory (``directory_state``), or a file that a job of ours gives its name
-(``atomic_state``). Knows no step.
+What it moves is a whole directory (``directories``), or a file that a job of ours gives its name
+(``atomic``). Knows no step.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
-from ..attempts import Attempt
-from ..leftovers import Leftover
-from ..staging import may_pass
+from ...attempts import Attempt
+from ...leftovers import Leftover
+from ...staging import may_pass
+from ..plan import IfExists, Way, check_if_exists
+from ..resume import Save, UploadState
 from . import job_frame
-from .plan import IfExists, Way, check_if_exists
-from .resume import Save, UploadState
 
 Phase = Literal["comparing", "packing", "sending", "staging", "unpacking", "placing", "publishing", "done"]
 """What is being waited for: a job that measures the tree on the system (``comparing``), one that packs it,

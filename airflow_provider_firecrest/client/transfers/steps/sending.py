@@ -10,18 +10,19 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from ..._crash_points import crash_point
-from .. import paths
-from ..errors import TooLargeError
-from ..sync_client import FirecrestClient
-from . import orphans, workdir
-from .giving_up import give_up_upload
-from .plan import UploadPlan, staged_instead
-from .resume import UploadState
-from .sending import stage_upload
-from .steps_state import AnyTransfer, Watch
-from .upload import upload_direct
-from .upload_plan import plan_upload
+from ...._crash_points import crash_point
+from ... import paths
+from ...errors import TooLargeError
+from ...sync_client import FirecrestClient
+from .. import orphans
+from ..giving_up import give_up_upload
+from ..plan import UploadPlan, staged_instead
+from ..resume import UploadState
+from ..sending import stage_upload
+from ..upload import upload_direct
+from ..upload_plan import plan_upload
+from . import workdir
+from .state import AnyTransfer, Watch
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 

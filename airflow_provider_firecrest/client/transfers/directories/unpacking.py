@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ..._crash_points import crash_point
-from ..errors import ConflictError, InvalidRequestError, QuotaError
-from ..leftovers import OLD
-from . import workdir
+from ...._crash_points import crash_point
+from ...errors import ConflictError, InvalidRequestError, QuotaError
+from ...leftovers import OLD
+from ..steps import workdir
+from ..steps.state import Again, Watch
 from .archive import check_stop, not_written, unpack
-from .directory_local import Here, move, own_directory
-from .directory_state import DirectoryTransfer
-from .steps_state import Again, Watch
+from .local import Here, move, own_directory
+from .state import DirectoryTransfer
 from .tree import compare, digest_of
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")

@@ -12,25 +12,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..._crash_points import crash_point
-from .. import paths
-from ..errors import ConflictError, InvalidRequestError, NotFoundError
-from ..models import FileStat, Job
-from ..sync_client import FirecrestClient
-from ..v1.transfer import MAX_UPLOAD
-from . import tree_jobs, workdir
-from .directory_sending import archive_size, forget_packed, sent
-from .directory_state import DirectoryOptions, DirectoryTransfer, Next, finished
-from .plan import check_no_root, check_remote
-from .sending import StagedUpload
-from .steps_jobs import submitted
-from .steps_resume import abandon, clear_up_unnoted, continued, giving_up, has_put_it_there
-from .steps_sending import make_work, with_work
-from .steps_state import StepwiseTransfer, Watch
+from ...._crash_points import crash_point
+from ... import paths
+from ...errors import ConflictError, InvalidRequestError, NotFoundError
+from ...models import FileStat, Job
+from ...sync_client import FirecrestClient
+from ...v1.transfer import MAX_UPLOAD
+from ..plan import check_no_root, check_remote
+from ..sending import StagedUpload
+from ..steps import workdir
+from ..steps.jobs import submitted
+from ..steps.resume import abandon, clear_up_unnoted, continued, giving_up, has_put_it_there
+from ..steps.sending import make_work, with_work
+from ..steps.state import StepwiseTransfer, Watch
+from ..upload import finish_upload
+from ..upload_plan import check_parent
+from . import tree_jobs
+from .sending import archive_size, forget_packed, sent
+from .state import DirectoryOptions, DirectoryTransfer, Next, finished
 from .tree import Entry, compare, digest_of, scan, stamp
 from .tree_jobs import tree_of
-from .upload import finish_upload
-from .upload_plan import check_parent
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 

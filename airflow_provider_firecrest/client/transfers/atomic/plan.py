@@ -1,7 +1,7 @@
 """Planning the upload of a file that a job gives its name: what can be checked before bytes move, and what is
 there already.
 
-Knows targets, links and directories. Must not send anything (``atomic_upload``).
+Knows targets, links and directories. Must not send anything (``upload``).
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import posixpath
 from dataclasses import replace
 from pathlib import Path
 
-from .. import paths
-from ..errors import InvalidRequestError, NotFoundError
-from ..models import FileStat, System
-from ..sync_client import FirecrestClient
-from .atomic_state import AtomicUpload
-from .part import behind_links
-from .plan import IfExists, TransferResult, UploadPlan, check_local_source, check_remote, staged_method
-from .steps_state import StepOptions, StepwiseTransfer
-from .upload_plan import check_parent, resolve, with_existing
+from ... import paths
+from ...errors import InvalidRequestError, NotFoundError
+from ...models import FileStat, System
+from ...sync_client import FirecrestClient
+from ..part import behind_links
+from ..plan import IfExists, TransferResult, UploadPlan, check_local_source, check_remote, staged_method
+from ..steps.state import StepOptions, StepwiseTransfer
+from ..upload_plan import check_parent, resolve, with_existing
+from .state import AtomicUpload
 
 
 def planned(

@@ -2,7 +2,7 @@
 
 A job's name holds the name of the directory it works in, which no other transfer has, and the mark of the
 task's attempt. Of two jobs in one directory only one works: it holds the claim there. Must not know what the
-jobs do (``tree_jobs``, ``place_job``).
+jobs do (``directories.tree_jobs``, ``atomic.place_job``).
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import logging
 import time
 
-from ..._crash_points import crash_point
-from .. import limits
-from ..attempts import marked_name
-from ..attempts.marker import plain_name
-from ..errors import AmbiguousError, FirecrestError, NotFoundError
-from ..models import Job
-from ..sync_client import FirecrestClient
+from ...._crash_points import crash_point
+from ... import limits
+from ...attempts import marked_name
+from ...attempts.marker import plain_name
+from ...errors import AmbiguousError, FirecrestError, NotFoundError
+from ...models import Job
+from ...sync_client import FirecrestClient
 from . import job_frame, workdir
-from .steps_state import AnyTransfer, Phase, StepwiseTransfer, Watch
+from .state import AnyTransfer, Phase, StepwiseTransfer, Watch
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from . import job_frame, place_job
-from .plan import TransferResult, Way
-from .steps_state import StepOptions, StepwiseTransfer
+from ..plan import TransferResult, Way
+from ..steps import job_frame
+from ..steps.state import StepOptions, StepwiseTransfer
+from . import place_job
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Going on with a transfer in steps that an earlier process left, and giving one up without a trace.
 
 Knows which of what was done still holds: the source, the jobs, what stands on the system. Must not take a
-step itself (``directory_upload``, ``directory_download`` and ``atomic_upload`` do).
+step itself (``directories`` and ``atomic`` do).
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from .. import limits, paths
-from ..errors import FirecrestError, NotFoundError
-from ..leftovers import Leftover, remove_leftover
-from ..models import Job
-from ..sync_client import FirecrestClient
-from . import job_frame, orphans, steps_jobs, workdir
-from .steps_state import Again, AnyTransfer, StepwiseTransfer
+from ... import limits, paths
+from ...errors import FirecrestError, NotFoundError
+from ...leftovers import Leftover, remove_leftover
+from ...models import Job
+from ...sync_client import FirecrestClient
+from .. import orphans
+from . import job_frame, workdir
+from . import jobs as steps_jobs
+from .state import Again, AnyTransfer, StepwiseTransfer
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 

@@ -23,8 +23,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import staging
-from ..errors import FirecrestError, IntegrityError, InvalidRequestError
+from ... import staging
+from ...errors import FirecrestError, IntegrityError, InvalidRequestError
 
 
 @dataclass(frozen=True, slots=True)

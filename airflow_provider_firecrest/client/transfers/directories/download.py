@@ -11,23 +11,24 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from ..._crash_points import crash_point
-from .. import paths
-from ..errors import ConflictError, InvalidRequestError, NotFoundError, TooLargeError
-from ..models import Job
-from ..sync_client import FirecrestClient
-from . import tree_jobs, workdir
-from .directory_local import Here, discard, put_back
-from .directory_state import DirectoryOptions, DirectoryTransfer, Next, finished
-from .directory_unpacking import check_room, here_for, is_published, local_archive, put_into_place, stem
-from .download import StagedDownload, download_direct, finish_download, plan_download, stage_download
-from .plan import DownloadPlan, check_remote, local_path, staged_instead
-from .resume import continued_download
-from .steps_jobs import submitted
-from .steps_resume import abandon, clear_up_unnoted, continued, giving_up
-from .steps_state import Again, Phase, StepwiseTransfer, Watch
+from ...._crash_points import crash_point
+from ... import paths
+from ...errors import ConflictError, InvalidRequestError, NotFoundError, TooLargeError
+from ...models import Job
+from ...sync_client import FirecrestClient
+from ..download import StagedDownload, download_direct, finish_download, plan_download, stage_download
+from ..plan import DownloadPlan, check_remote, local_path, staged_instead
+from ..resume import continued_download
+from ..steps import workdir
+from ..steps.jobs import submitted
+from ..steps.resume import abandon, clear_up_unnoted, continued, giving_up
+from ..steps.state import Again, Phase, StepwiseTransfer, Watch
+from . import tree_jobs
+from .local import Here, discard, put_back
+from .state import DirectoryOptions, DirectoryTransfer, Next, finished
 from .tree import TreeDigest, digest_of
 from .tree_jobs import tree_of
+from .unpacking import check_room, here_for, is_published, local_archive, put_into_place, stem
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 

@@ -2,8 +2,8 @@
 
 A job works in the transfer's directory (``workdir``). It claims that first, so that of two copies only one
 works; it writes what it found to ``report`` there and what went wrong to ``log``, and ends with an honest
-exit code. Bash and the GNU tools are all it needs. Must not know what a job does (``tree_jobs``,
-``place_job``).
+exit code. Bash and the GNU tools are all it needs. Must not know what a job does (``directories.tree_jobs``,
+``atomic.place_job``).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 import shlex
 
-from .. import paths
-from ..errors import InvalidRequestError
+from ... import paths
+from ...errors import InvalidRequestError
 
 REPORT, LOG, CLAIM = "report", "log", "claim/job"
 

@@ -2,12 +2,12 @@
 
 The steps are apart, so that an operator can wait for the jobs in between without holding a worker:
 ``start_upload`` or ``start_download`` goes as far as it can and returns a :class:`DirectoryTransfer` that
-says what to wait for (plain JSON, but for a download's URL); ``steps.go_on`` takes it on from there, until
+says what to wait for (plain JSON, but for a download's URL); ``stepwise.go_on`` takes it on from there, until
 there is a :class:`DirectoryResult`. Whoever keeps what ``Watch.on_change`` is told can hand it to a later
 process, whose ``start_...`` goes on with it. What is on the system meanwhile stands in one directory of the
 transfer's own (``workdir``); the target gets its name only when the whole tree is there and is the right one.
 
-Knows where it begins. The steps stand in ``directory_upload`` and ``directory_download``.
+Knows where it begins. The steps stand in ``upload`` and ``download``.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..sync_client import FirecrestClient
-from . import directory_download, directory_upload
-from .directory_state import DirectoryOptions, DirectoryResult, DirectoryTransfer, Next
-from .plan import local_path
-from .steps_resume import giving_up, giving_up_earlier
-from .steps_state import StepwiseTransfer, Watch
+from ...sync_client import FirecrestClient
+from ..plan import local_path
+from ..steps.resume import giving_up, giving_up_earlier
+from ..steps.state import StepwiseTransfer, Watch
+from . import download as directory_download
+from . import upload as directory_upload
+from .state import DirectoryOptions, DirectoryResult, DirectoryTransfer, Next
 
 __all__ = [
     "DirectoryOptions",

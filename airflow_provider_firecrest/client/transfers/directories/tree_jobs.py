@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..errors import TransferFailedError
-from ..leftovers import OLD
-from .job_frame import END, START, header
+from ...errors import TransferFailedError
+from ...leftovers import OLD
+from ..steps.job_frame import END, START, header
 from .tree import TreeDigest
 
 # Run in the tree's top directory.

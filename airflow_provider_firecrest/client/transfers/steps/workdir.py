@@ -2,8 +2,8 @@
 
 Everything a transfer in steps leaves on the system while it is under way (archive, logs, a tree that is not
 complete yet) stands in one directory ``.firecrest-...`` beside the source or the target, which only its
-owner can read. So one removal leaves nothing behind. Must not know what the jobs do (``tree_jobs``,
-``place_job``).
+owner can read. So one removal leaves nothing behind. Must not know what the jobs do
+(``directories.tree_jobs``, ``atomic.place_job``).
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import secrets
 import time
 from collections.abc import Sequence
 
-from .. import paths
-from ..errors import (
+from ... import paths
+from ...errors import (
     FirecrestError,
     InvalidRequestError,
     NotFoundError,
     PermissionDeniedError,
     TransferFailedError,
 )
-from ..models import Job
-from ..sync_client import FirecrestClient
-from . import job_frame, proof
+from ...models import Job
+from ...sync_client import FirecrestClient
+from .. import proof
+from . import job_frame
 
 _PREFIX = ".firecrest-"
 _TOKEN = 6

@@ -21,9 +21,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
-from ..._crash_points import crash_point
-from ..errors import ConfigurationError, FirecrestError, IntegrityError, QuotaError, TransferFailedError
-from ..staging import TransferCancelledError
+from ...._crash_points import crash_point
+from ...errors import ConfigurationError, FirecrestError, IntegrityError, QuotaError, TransferFailedError
+from ...staging import TransferCancelledError
 from .tree import Entry, TreeDigest, digest, stays_inside, unreadable
 
 COMPRESSIONS = ("none", "gzip")

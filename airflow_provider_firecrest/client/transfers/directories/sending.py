@@ -12,15 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..._crash_points import crash_point
-from ..errors import QuotaError
-from ..sync_client import FirecrestClient
+from ...._crash_points import crash_point
+from ...errors import QuotaError
+from ...sync_client import FirecrestClient
+from ..resume import UploadState
+from ..steps.sending import sent_into_work
+from ..steps.state import Again, Watch
 from .archive import SUFFIX, pack
-from .directory_local import discard, own_directory
-from .directory_state import DirectoryOptions, DirectoryTransfer
-from .resume import UploadState
-from .steps_sending import sent_into_work
-from .steps_state import Again, Watch
+from .local import discard, own_directory
+from .state import DirectoryOptions, DirectoryTransfer
 from .tree import Entry
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")

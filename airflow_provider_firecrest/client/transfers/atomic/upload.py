@@ -1,9 +1,9 @@
 """Uploading a file that gets its name in one step, where the API cannot rename (FirecREST v2): send it into a
 directory of the transfer's own beside the target, have one job compare it and rename it.
 
-The steps are apart as a directory's are, and are taken on by ``steps.go_on``. Until the job renames, what was
-at the target is untouched. The calls that carry the bytes never see the target's name, only that job does,
-quoted; so the name may hold what a staged upload cannot carry.
+The steps are apart as a directory's are, and are taken on by ``stepwise.go_on``. Until the job renames, what
+was at the target is untouched. The calls that carry the bytes never see the target's name, only that job
+does, quoted; so the name may hold what a staged upload cannot carry.
 """
 
 from __future__ import annotations
@@ -12,26 +12,22 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from ..._crash_points import crash_point
-from ..errors import (
-    ConflictError,
-    IntegrityError,
-    InvalidRequestError,
-    NotFoundError,
-    TransferFailedError,
-)
-from ..models import Job
-from ..sync_client import FirecrestClient
-from . import place_job, proof, workdir
-from .atomic_plan import planned, same_there
-from .atomic_state import AtomicUpload
-from .plan import TransferResult
-from .sending import StagedUpload
-from .steps_jobs import submitted
-from .steps_resume import abandon, clear_up_unnoted, continued, giving_up, giving_up_earlier
-from .steps_sending import make_work, sent_into_work, with_work
-from .steps_state import StepOptions, StepwiseTransfer, Watch
-from .upload import finish_upload
+from ...._crash_points import crash_point
+from ...errors import ConflictError, IntegrityError, InvalidRequestError, NotFoundError, TransferFailedError
+from ...models import Job
+from ...sync_client import FirecrestClient
+from .. import proof
+from ..plan import TransferResult
+from ..sending import StagedUpload
+from ..steps import workdir
+from ..steps.jobs import submitted
+from ..steps.resume import abandon, clear_up_unnoted, continued, giving_up, giving_up_earlier
+from ..steps.sending import make_work, sent_into_work, with_work
+from ..steps.state import StepOptions, StepwiseTransfer, Watch
+from ..upload import finish_upload
+from . import place_job
+from .plan import planned, same_there
+from .state import AtomicUpload
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 
@@ -48,7 +44,7 @@ def start_atomic_upload(
 ) -> AtomicUpload | TransferResult:
     """Begin to upload a file that gets its name in one step: check, send, submit the job that renames.
 
-    ``steps.run(client, start_atomic_upload(client, source, target))`` waits for all of it.
+    ``stepwise.run(client, start_atomic_upload(client, source, target))`` waits for all of it.
 
     :param client: a client of FirecREST v2.
     :param source: a local file.
@@ -58,7 +54,7 @@ def start_atomic_upload(
     :param options: how.
     :param watch: who is told.
     :param earlier: how far an earlier process got; what still holds of it is gone on with, the rest given up.
-    :returns: what to wait for before ``steps.go_on``; or the result, when the same file is there
+    :returns: what to wait for before ``stepwise.go_on``; or the result, when the same file is there
         (``if_exists="skip"``).
     :raises InvalidRequestError: a path cannot be used; the message names the field. Or it is FirecREST v1,
         where :func:`plan_upload` leads to a rename without a job.

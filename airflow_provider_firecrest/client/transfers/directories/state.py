@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
-from ..errors import InvalidRequestError
-from ..leftovers import Leftover
-from . import job_frame
+from ...errors import InvalidRequestError
+from ...leftovers import Leftover
+from ..plan import Way
+from ..steps import job_frame
+from ..steps.state import StepOptions, StepwiseTransfer
 from .archive import COMPRESSIONS
-from .plan import Way
-from .steps_state import StepOptions, StepwiseTransfer
 from .tree import TreeDigest
 
 

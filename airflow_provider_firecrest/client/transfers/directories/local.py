@@ -20,8 +20,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..leftovers import OLD
-from ..staging import may_pass
+from ...leftovers import OLD
+from ...staging import may_pass
 from . import archive
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")

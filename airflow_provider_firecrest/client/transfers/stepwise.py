@@ -1,6 +1,6 @@
 """Taking a transfer in steps on, whatever it moves, until it is over.
 
-Whoever begins one (``directory``, ``atomic_upload``) gets a :class:`StepwiseTransfer` that says what to wait
+Whoever begins one (``directories``, ``atomic``) gets a :class:`StepwiseTransfer` that says what to wait
 for. Knows which step belongs to which transfer; the steps stand in modules of their own.
 """
 
@@ -13,12 +13,15 @@ from typing import Any
 from ..errors import TransferFailedError
 from ..models import Job
 from ..sync_client import FirecrestClient
-from . import atomic_upload, directory_download, directory_upload, steps_jobs
-from .atomic_state import AtomicUpload
-from .directory_state import DirectoryResult, DirectoryTransfer
+from .atomic import upload as atomic_upload
+from .atomic.state import AtomicUpload
+from .directories import download as directory_download
+from .directories import upload as directory_upload
+from .directories.state import DirectoryResult, DirectoryTransfer
 from .plan import TransferResult
-from .steps_resume import abandon, give_up, giving_up
-from .steps_state import TIME_LIMIT, Again, StepOptions, StepwiseTransfer, Watch
+from .steps import jobs as steps_jobs
+from .steps.resume import abandon, give_up, giving_up
+from .steps.state import TIME_LIMIT, Again, StepOptions, StepwiseTransfer, Watch
 
 Next = StepwiseTransfer | DirectoryResult | TransferResult
 

@@ -7,7 +7,7 @@ first, and no tool looks and acts at two moments. What it shares with other jobs
 
 from __future__ import annotations
 
-from .job_frame import START, header, path_in
+from ..steps.job_frame import START, header, path_in
 
 FILE = "file"
 """Name of the file in the transfer's own directory."""
