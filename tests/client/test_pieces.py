@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_firecrest.client import FirecrestClient
 from airflow_provider_firecrest.client.errors import ConflictError, UnavailableError
-from airflow_provider_firecrest.client.pieces import pieces_in
+from airflow_provider_firecrest.client.leftovers.pieces import pieces_in
 from airflow_provider_firecrest.client.transfers import (
     StagedUpload,
     UploadPlan,

@@ -10,7 +10,7 @@ import logging
 
 from .. import paths
 from ..errors import ConflictError, FirecrestError
-from ..pieces import cannot_be_seen, piece_of, pieces_in, pieces_taken
+from ..leftovers.pieces import cannot_be_seen, piece_of, pieces_in, pieces_taken
 from ..sync_client import FirecrestClient
 from .plan import UploadPlan
 

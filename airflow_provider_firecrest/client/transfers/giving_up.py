@@ -1,7 +1,7 @@
 """Giving up a staged transfer: its job on the system ends, and so does what the job leaves in the middle.
 
 Knows the order: a job that still runs would write on. What is a half, and whether it may be removed, is for
-``halves`` to say.
+``leftovers.halves`` to say.
 """
 
 from __future__ import annotations

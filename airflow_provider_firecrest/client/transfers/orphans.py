@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 
 from ..errors import FirecrestError
 from ..leftovers import Leftover
+from ..leftovers.pieces import pieces_in
 from ..models import Job, JobMetadata
-from ..pieces import pieces_in
 from ..sync_client import FirecrestClient
 from .giving_up import give_up_upload
 

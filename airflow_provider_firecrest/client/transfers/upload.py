@@ -28,8 +28,8 @@ from ..errors import (
     TooLargeError,
     TransferFailedError,
 )
-from ..halves import DONE
 from ..leftovers import remove_leftover
+from ..leftovers.halves import DONE
 from ..models import Job, TransferJob
 from ..sync_client import FirecrestClient
 from . import final_name, part, proof

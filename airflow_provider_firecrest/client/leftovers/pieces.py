@@ -12,9 +12,9 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from . import paths
-from .errors import FirecrestError, NotFoundError, Retry
-from .flow import Flow
+from .. import paths
+from ..errors import FirecrestError, NotFoundError, Retry
+from ..flow import Flow
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 

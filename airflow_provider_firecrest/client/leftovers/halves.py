@@ -11,13 +11,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from .errors import FirecrestError, NotFoundError
-from .flow import Flow
+from ..errors import FirecrestError, NotFoundError
+from ..flow import Flow
+from .leftover import Leftover
 from .pieces import piece_of, pieces_listed, pieces_there
 
 if TYPE_CHECKING:
-    from .leftovers import Leftover
-    from .models import FileStat, Job
+    from ..models import FileStat, Job
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
 
