@@ -8,6 +8,7 @@ event in ``finish``. Imported whenever a DAG file is parsed, so it imports nothi
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING, Any
 
 from .._crash_points import crash_point
@@ -160,6 +161,11 @@ class WaitsForJob(FirecrestMixin):
 
     def is_left_to_the_next_try(self) -> bool:
         """Return True when this is no user's kill, and a retry goes on with the job that is waited for."""
+        from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+
+        if isinstance(sys.exception(), AirflowTaskTimeout):
+            # Airflow calls `on_kill` then, too, while the task counts as running.
+            return False
         note = self._running
         if note is None or self._ti is None or getattr(self, "reattach", "never") == "never":
             return False
@@ -213,6 +219,13 @@ class WaitsForJob(FirecrestMixin):
             )
         try:
             return self.finish(client, event, context)
+        except AirflowTaskTimeout as timeout:
+            if str(timeout).startswith("execution_timeout"):
+                raise
+            # Airflow's own alarm, which names nothing but a process; what it interrupted is no cause.
+            raise AirflowTaskTimeout(
+                f"execution_timeout is over before the task was done; {_waited_for(note)} had ended."
+            ) from None
         except Exception:
             if self._killed:
                 # Not as a failed job: the kill has cancelled it.

@@ -294,6 +294,17 @@ def test_a_worker_that_airflow_took_for_dead_leaves_the_job_to_the_next_try(
     assert not [each for each in firecrest.requests() if each["method"] == "DELETE"]
 
 
+def test_airflows_own_alarm_after_the_end_of_the_job_is_told_as_what_it_is(
+    firecrest: FirecrestForTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise AirflowTaskTimeout("Timeout, PID: 4711")
+
+    monkeypatch.setattr(FirecrestSubmitJobOperator, "finish", interrupted)
+    with pytest.raises(AirflowTaskTimeout, match=r"^execution_timeout is over before .*; job \d+ had ended"):
+        run(firecrest, script="#!/bin/bash\ntrue\n")
+
+
 def test_the_job_is_on_record_before_the_task_is_deferred(firecrest: FirecrestForTest) -> None:
     ti = TaskInstance()
     deferral = defer(lambda: submit(firecrest, script="#!/bin/bash\ntrue\n", deferrable=True), ti)

@@ -8,9 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
-from airflow_provider_firecrest.operators import _taken_over
+from airflow_provider_firecrest.operators import _deferral, _taken_over
 from airflow_provider_firecrest.operators._taken_over import is_taken_over
+from airflow_provider_firecrest.operators.jobs import FirecrestSubmitJobOperator
 
 LOG = logging.getLogger("test")
 
@@ -33,6 +35,18 @@ def test_a_task_that_a_user_has_ended_is_not(state: str | None, monkeypatch: pyt
 
 def test_a_task_without_a_further_try_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not told("running", monkeypatch, tries=4, most=3)
+
+
+def test_a_task_whose_time_is_over_leaves_its_job_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow calls ``on_kill`` after a timeout as well, and counts the task as running then."""
+    monkeypatch.setattr(_deferral, "is_taken_over", lambda ti, log: True)
+    task = FirecrestSubmitJobOperator(task_id="simulate", script="#!/bin/bash\ntrue\n")
+    task._running, task._ti = {"job_id": "1"}, SimpleNamespace()
+    assert task.is_left_to_the_next_try()
+    try:
+        raise AirflowTaskTimeout
+    except AirflowTaskTimeout:
+        assert not task.is_left_to_the_next_try()
 
 
 def test_it_is_not_when_airflow_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:

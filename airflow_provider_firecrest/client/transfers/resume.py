@@ -172,9 +172,10 @@ def continued_upload(client: FirecrestClient, plan: UploadPlan, state: UploadSta
         return None
     sent = f"{len(going.parts)} of {len(going.part_urls)} parts are sent"
     logger.info(
-        "Going on with the upload to %s: %s.",
-        plan.target,
+        # Airflow's page cuts a line off after its first hundred characters; a path can have more.
+        "Going on with the upload: %s (%s).",
         sent if going.phase == "started" else "all of it is in the object store",
+        plan.target,
     )
     return going
 
