@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +39,19 @@ class FileWork:
         """The task instance, as Airflow's API tells it."""
         return self.airflow.task_instance(self.dag_id, self.run_id, task_id)
 
-    def began(self, task_id: str) -> float:
-        """When its last try began, in seconds since the epoch."""
-        return datetime.fromisoformat(self.task(task_id)["start_date"]).timestamp()
+    def died(self, task_id: str) -> float | None:
+        """When its worker was killed, in seconds since the epoch."""
+        path = self.here / f"{task_id}.died"
+        return path.stat().st_mtime if path.exists() else None
 
-    def log(self, task_id: str, try_number: int | None = None) -> str:
-        return self.airflow.task_log(self.dag_id, self.run_id, task_id, try_number=try_number)
+    def log(self, task_id: str) -> str:
+        """What its tries have logged, in files: those of a try that Airflow has lost sight of, too.
+
+        Under load it can count a task's tries on while the task is deferred, and then shows no log of before.
+        """
+        folder = self.airflow.home / "logs" / f"dag_id={self.dag_id}" / f"run_id={self.run_id}"
+        files = sorted((folder / f"task_id={task_id}").glob("attempt=*.log*"))
+        return "\n".join(path.read_text() for path in files)
 
     def result(self, task_id: str) -> dict[str, Any]:
         return dict(self.airflow.xcom(self.dag_id, self.run_id, task_id))

@@ -39,27 +39,26 @@ def work(
 def task_id(work: FileWork, request: pytest.FixtureRequest) -> str:
     """A task that has died where it should."""
     name = str(request.param)
-    assert (work.here / f"{name}.died").exists(), work.log(name, 1)
+    assert work.died(name), work.log(name)
     return name
 
 
-def test_a_task_whose_worker_died_succeeds_in_its_second_try_and_nothing_waits_for_anybody(
+def test_a_task_whose_worker_died_succeeds_in_a_retry_and_nothing_waits_for_anybody(
     work: FileWork, task_id: str
 ) -> None:
     task = work.task(task_id)
-    assert (task["state"], task["try_number"]) == ("success", 2), work.log(task_id)
+    assert (task["state"], task["try_number"] > 1) == ("success", True), work.log(task_id)
     assert set(work.states(task_id)) <= {"COMPLETED"}
 
 
 def test_an_upload_sends_only_the_parts_that_the_killed_worker_had_not_sent(work: FileWork) -> None:
-    # given what the second try says that it has found
+    # given what the retry says that it has found
     going_on = re.search(rf"(\d) of {PARTS} parts are sent", work.log("upload"))
     assert going_on, work.log("upload")
 
     # then the object store has received the others since, for one upload, which one job has written
-    puts = [
-        each["part"] for each in work.requests("PUT", "/upload.dat") if each["time"] > work.began("upload")
-    ]
+    died = work.died("upload") or 0.0
+    puts = [each for each in work.requests("PUT", "/upload.dat") if each["time"] > died]
     assert len(puts) == PARTS - int(going_on[1]) < PARTS
     assert len(work.requests("POST", "/upload.dat")) == 1
     assert work.states("upload") == ["COMPLETED"]
