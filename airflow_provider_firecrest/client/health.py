@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import Future
+
 from .errors import AuthenticationError, ConfigurationError, FirecrestError, NotFirecrestError, ProtocolError
 from .models import System
 from .sync_client import FirecrestClient
@@ -14,13 +17,37 @@ _NAMES = {
 }
 
 
-def check_connection(client: FirecrestClient) -> tuple[bool, str]:
+def check_connection(client: FirecrestClient, *, within: float | None = None) -> tuple[bool, str]:
     """Test a connection without changing anything.
 
     :param client: a client; short ``timeout`` and ``retry_budget`` keep the test short.
+    :param within: seconds for all of it, however many answers come slowly; default: as long as it takes.
     :returns: whether all is well, and one line for the user that names the failing hop.
     :endpoint: the token endpoint, GET /status/systems, GET /status/{system}/userinfo
     """
+    hops = ["its systems"]
+    if within is None:
+        return _walk(client, hops)
+    told: Future[tuple[bool, str]] = Future()
+    # Not a pool's: that one would be waited for when the process ends.
+    threading.Thread(target=_tell, args=(told, client, hops), daemon=True).start()
+    try:
+        return told.result(within)
+    except TimeoutError:
+        return False, (
+            f"Too slow: after {within:.0f} s {client.base_url} was still being asked for {hops[-1]}. Every"
+            " answer so far was good."
+        )
+
+
+def _tell(told: Future[tuple[bool, str]], client: FirecrestClient, hops: list[str]) -> None:
+    try:
+        told.set_result(_walk(client, hops))
+    except BaseException as error:
+        told.set_exception(error)
+
+
+def _walk(client: FirecrestClient, hops: list[str]) -> tuple[bool, str]:
     try:
         systems = client.systems()
     except ConfigurationError as error:
@@ -48,6 +75,7 @@ def check_connection(client: FirecrestClient) -> tuple[bool, str]:
     problem = _sick_service(system)
     if problem:
         return False, problem
+    hops.append("its user")
     try:
         user = client.userinfo()
     except FirecrestError as error:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FirecrestHook", "settings_from_connection"]
 
+_TEST_WITHIN = 9.5
+"""Seconds for a connection test: those who wait for it look at a form."""
+
 
 class FirecrestHook(BaseHook):
     """Gives access to one FirecREST through an Airflow connection of type ``firecrest``.
@@ -103,7 +106,7 @@ class FirecrestHook(BaseHook):
 
         try:
             with FirecrestClient(self.settings.with_changes(timeout=4.0, retry_budget=0.0)) as client:
-                well, told = check_connection(client)
+                well, told = check_connection(client, within=_TEST_WITHIN)
                 return well, " ".join([told, *self._hints])
         except FirecrestError as error:
             return False, str(error)

@@ -56,7 +56,7 @@ def site() -> Iterator[HttpDouble]:
         yield double
 
 
-def check(site: HttpDouble, **changes: Any) -> tuple[bool, str]:
+def check(site: HttpDouble, *, within: float | None = None, **changes: Any) -> tuple[bool, str]:
     values: dict[str, Any] = {
         "base_url": site.url,
         "auth": ClientCredentials(f"{site.url}/token", "me", SECRET),
@@ -65,7 +65,7 @@ def check(site: HttpDouble, **changes: Any) -> tuple[bool, str]:
         "retry_budget": 0.0,
     }
     with FirecrestClient(Settings(**{**values, **changes})) as client:
-        well, told = check_connection(client)
+        well, told = check_connection(client, within=within)
     assert SECRET not in told
     assert "t0ken" not in told
     assert "\n" not in told.strip()
@@ -228,6 +228,18 @@ def test_a_user_the_system_does_not_know_is_told(site: HttpDouble) -> None:
 
     assert not well
     assert told.startswith("User failed: ")
+
+
+def test_a_site_whose_every_answer_is_slow_is_told_so_in_time(site: HttpDouble) -> None:
+    site.routes["/status/systems"] = answer(load("status_systems")["response"]["json"], after=0.3)
+    site.routes["/status/cluster/userinfo"] = http_double.silence()
+
+    well, told = check(site, within=1.0, timeout=20.0)
+
+    assert not well
+    assert told == (
+        f"Too slow: after 1 s {site.url} was still being asked for its user. Every answer so far was good."
+    )
 
 
 def test_a_server_that_does_not_answer_is_told_within_ten_seconds(site: HttpDouble) -> None:

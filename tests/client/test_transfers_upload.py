@@ -637,6 +637,20 @@ def test_a_small_file_that_changed_since_the_plan_is_told(
     assert nothing_moved(firecrest)
 
 
+@pytest.mark.parametrize("size", [100, LARGE])
+def test_a_file_that_was_removed_since_the_plan_is_told(
+    client: FirecrestClient, firecrest: FirecrestForTest, tmp_path: Path, size: int
+) -> None:
+    source = written(tmp_path / "f", size)
+    plan = plan_upload(client, source, f"{firecrest.directory}/f")
+    source.unlink()
+
+    with pytest.raises(InvalidRequestError, match=r"source_path: .*/f is not there any more"):
+        (upload_direct if plan.way == "direct" else stage_upload)(client, plan)
+    wait_until(lambda: active_jobs(firecrest) == [])
+    assert nothing_moved(firecrest)
+
+
 def test_a_callback_that_fails_cancels_the_servers_job(
     client: FirecrestClient, firecrest: FirecrestForTest, tmp_path: Path
 ) -> None:

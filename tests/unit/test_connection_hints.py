@@ -47,7 +47,7 @@ def test_fields_of_ours_and_of_somebody_else_are_nothing_to_speak_of() -> None:
 def test_the_connection_test_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_HPC", connection(acount="proj01").as_json())
     monkeypatch.setattr(
-        "airflow_provider_firecrest.client.health.check_connection", lambda client: (True, "Fine.")
+        "airflow_provider_firecrest.client.health.check_connection", lambda client, within: (True, "Fine.")
     )
     works, message = FirecrestHook("hpc").test_connection()
     assert works

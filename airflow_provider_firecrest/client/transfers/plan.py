@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -146,6 +148,22 @@ def check_no_root(client: FirecrestClient, path: str, system: System, *, field: 
             f"{field}: {path} is all that you have on {mount}; name something in it. (Is a part of the path"
             " empty?)"
         )
+
+
+@contextmanager
+def needing(source: Path) -> Iterator[None]:
+    """Say so in the user's words when the block finds that the source is not there any more.
+
+    :raises InvalidRequestError: it is not.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        if source.exists():
+            raise
+        raise InvalidRequestError(
+            f"source_path: {source} is not there any more; it was removed while it was being uploaded."
+        ) from None
 
 
 def local_path(path: str | Path, *, field: str) -> Path:

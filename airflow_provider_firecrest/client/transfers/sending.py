@@ -27,7 +27,7 @@ from ..sync_client import FirecrestClient
 from . import orphans
 from .beside import check_beside
 from .giving_up import give_up_upload, half_of
-from .plan import IfExists, UploadPlan
+from .plan import IfExists, UploadPlan, needing
 from .resume import Save, UploadState, continued_upload, logger
 
 _LOST_TICKET = (TransferFailedError, NotFoundError, PermissionDeniedError)
@@ -118,6 +118,13 @@ def stage_upload(
     :endpoint: POST .../transfer/upload, GET .../ops/ls, then the presigned URLs
     """
     sending = _Sending(client, plan, progress, on_start, stop, save or (lambda state: None), keep)
+    with needing(plan.source):
+        return _sent(client, plan, sending, state)
+
+
+def _sent(
+    client: FirecrestClient, plan: UploadPlan, sending: _Sending, state: UploadState | None
+) -> StagedUpload:
     going = continued_upload(client, plan, state) if state is not None else None
     if going is None:
         return sending.from_the_start()

@@ -34,7 +34,7 @@ from ..models import Job, TransferJob
 from ..sync_client import FirecrestClient
 from . import final_name, part, proof
 from .giving_up import give_up, give_up_upload
-from .plan import TransferResult, UploadPlan
+from .plan import TransferResult, UploadPlan, needing
 from .sending import StagedUpload
 
 if TYPE_CHECKING:
@@ -63,10 +63,12 @@ def upload_direct(
     :param stop: set it to stop before the file gets its name.
     :raises IntegrityError: the file on the system differs; it was removed.
     :raises ConflictError: something appeared at the target meanwhile.
+    :raises InvalidRequestError: the source changed its size meanwhile, or was removed.
     :endpoint: POST .../ops/upload, GET .../ops/stat, GET .../ops/checksum; v1: PUT /utilities/rename
     """
     started = time.monotonic()
-    content = plan.source.read_bytes()
+    with needing(plan.source):
+        content = plan.source.read_bytes()
     if len(content) != plan.size:
         raise InvalidRequestError(f"source_path: {plan.source} changed its size while it was being uploaded.")
     sha256 = hashlib.sha256(content).hexdigest()

@@ -26,7 +26,7 @@ from ..steps.state import Again, Phase, StepwiseTransfer, Watch
 from . import tree_jobs
 from .local import Here, discard, put_back
 from .state import DirectoryOptions, DirectoryTransfer, Next, finished
-from .tree import TreeDigest, digest_of
+from .tree import TreeDigest, digest_of, in_numbers
 from .tree_jobs import tree_of
 from .unpacking import check_room, here_for, is_published, local_archive, put_into_place, stem
 
@@ -235,8 +235,7 @@ def _compared(client: FirecrestClient, transfer: DirectoryTransfer, job: Job, wa
     if ours != theirs:
         raise ConflictError(
             f"target_path: {transfer.target} exists and is another tree than {transfer.source} on"
-            f" {transfer.system} ({ours.files} files with {ours.bytes} bytes instead of {theirs.files} with"
-            f" {theirs.bytes}); if_exists='skip' accepts only the same one."
+            f" {transfer.system} ({in_numbers(ours, theirs)}); if_exists='skip' accepts only the same one."
         )
     abandon(client, transfer)
     return finished(transfer, ours, "skip")

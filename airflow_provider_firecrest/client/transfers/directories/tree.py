@@ -150,6 +150,13 @@ def digest_of(
     return digest(entries, sums)
 
 
+def in_numbers(found: TreeDigest, wanted: TreeDigest) -> str:
+    """Say how a tree differs from the one that it should be, as far as numbers tell."""
+    if (found.files, found.bytes) == (wanted.files, wanted.bytes):
+        return f"as many files ({found.files}) with as many bytes ({found.bytes}), but not the same"
+    return f"{found.files} files with {found.bytes} bytes instead of {wanted.files} with {wanted.bytes}"
+
+
 def compare(ours: TreeDigest, theirs: TreeDigest, *, contents: bool, what: str) -> None:
     """Compare the two ends of a transfer.
 
@@ -162,8 +169,7 @@ def compare(ours: TreeDigest, theirs: TreeDigest, *, contents: bool, what: str) 
     """
     if ours.layout != theirs.layout:
         raise IntegrityError(
-            f"{what}: names, types, sizes or link targets differ: {ours.files} files with {ours.bytes} bytes"
-            f" here, {theirs.files} files with {theirs.bytes} bytes there."
+            f"{what}: names, types, sizes or link targets differ: {in_numbers(theirs, ours)}."
         )
     if contents and (ours.sha256 is None or ours.sha256 != theirs.sha256):
         raise IntegrityError(

@@ -30,7 +30,7 @@ from ..upload_plan import check_parent
 from . import tree_jobs
 from .sending import archive_size, forget_packed, sent
 from .state import DirectoryOptions, DirectoryTransfer, Next, finished
-from .tree import Entry, compare, digest_of, scan, stamp
+from .tree import Entry, compare, digest_of, in_numbers, scan, stamp
 from .tree_jobs import tree_of
 
 logger = logging.getLogger("airflow_provider_firecrest.transfers")
@@ -166,8 +166,7 @@ def _compared(client: FirecrestClient, transfer: DirectoryTransfer, job: Job) ->
     if ours != theirs:
         raise ConflictError(
             f"target_path: {transfer.target} exists on {transfer.system} and is another tree than"
-            f" {transfer.source} ({theirs.files} files with {theirs.bytes} bytes instead of {ours.files} with"
-            f" {ours.bytes}); if_exists='skip' accepts only the same one."
+            f" {transfer.source} ({in_numbers(theirs, ours)}); if_exists='skip' accepts only the same one."
         )
     abandon(client, transfer)
     return finished(transfer, ours, "skip")
