@@ -329,7 +329,10 @@ def test_the_file_that_is_replaced_passes_its_group_on(
     assert entry.group == "project"
 
 
-def test_a_group_that_cannot_be_passed_on_costs_a_warning_only(
+@pytest.mark.parametrize(("mode", "kept"), [(0o640, 0o600), (0o664, 0o644), (0o755, 0o755), (0o600, 0o600)])
+def test_a_group_that_cannot_be_passed_on_costs_a_warning_and_the_groups_rights(
+    mode: int,
+    kept: int,
     v1: FirecrestClient,
     firecrest: FirecrestForTest,
     tmp_path: Path,
@@ -337,6 +340,7 @@ def test_a_group_that_cannot_be_passed_on_costs_a_warning_only(
 ) -> None:
     source, target = written(tmp_path / "f", SMALL), firecrest.directory / "f"
     target.write_bytes(OLD)
+    target.chmod(mode)
     v1.chown(str(target), group="project")
     refusal = {"X-Permission-Denied": "User does not have permissions to access path"}
     firecrest.fault("status", path_regex="/chown$", status=400, headers=refusal, body={})
@@ -344,7 +348,8 @@ def test_a_group_that_cannot_be_passed_on_costs_a_warning_only(
     upload(v1, source, target, if_exists="overwrite")
 
     assert sha256(target) == sha256(source)
-    assert "does not keep group and permissions" in caplog.text
+    assert target.stat().st_mode & 0o777 == kept
+    assert "does not keep its group" in caplog.text
 
 
 @SIZES

@@ -67,7 +67,7 @@ def test_with_reattach_always_a_cleared_task_goes_on_with_its_job(
     # when a user clears it, and it waits again
     airflow.clear_task("crashing_adopting", run_id, "submit")
     wait_until(
-        lambda: airflow.task_instance("crashing_adopting", run_id, "submit")["try_number"] == 2,
+        lambda: airflow.task_instance("crashing_adopting", run_id, "submit")["try_number"] > 1,
         "the new attempt begins",
     )
     airflow.wait_task("crashing_adopting", run_id, "submit", states=frozenset({"deferred"}), timeout=60)

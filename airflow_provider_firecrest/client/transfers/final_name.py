@@ -120,14 +120,20 @@ def _what_is_replaced(client: FirecrestClient, upload: Named) -> FileStat | None
 def _pass_on(client: FirecrestClient, upload: Named, replaced: FileStat, proven: FileStat) -> None:
     """Give the part group and permissions of the file that it replaces, as if that had been written over."""
     source, system = str(upload.part), upload.system
+    mode = replaced.mode & _PERMISSIONS
     try:
         if replaced.gid != proven.gid:
             [entry] = client.ls(upload.target, system=system)
             client.chown(source, group=entry.group or str(replaced.gid), system=system)
-        if replaced.mode & _PERMISSIONS != proven.mode & _PERMISSIONS:
-            client.chmod(source, f"{replaced.mode & _PERMISSIONS:o}", system=system)
     except FirecrestError as error:
-        logger.warning("%s does not keep group and permissions: %s", upload.target, error.message)
+        logger.warning("%s does not keep its group: %s", upload.target, error.message)
+        # Whichever group it has instead gets no more than everybody.
+        mode = mode & 0o707 | mode & (mode << 3) & 0o070
+    try:
+        if mode != proven.mode & _PERMISSIONS:
+            client.chmod(source, f"{mode:o}", system=system)
+    except FirecrestError as error:
+        logger.warning("%s does not keep its permissions: %s", upload.target, error.message)
 
 
 def _rename(client: FirecrestClient, source: str, upload: Named) -> FirecrestError | None:
