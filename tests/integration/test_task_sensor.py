@@ -377,7 +377,7 @@ def test_a_kill_in_the_worker_of_a_waiting_upload_ends_in_time(
     killer.start()
     try:
         # No SIGKILL comes here: the task lives on, until the server has written the file after all.
-        with pytest.raises(AirflowException, match="stopped before it got its name"):
+        with pytest.raises(AirflowException, match="killed while it waited for task"):
             run_task(lambda: task)
         killer.join(20)
     finally:
