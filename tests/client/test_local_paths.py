@@ -11,7 +11,7 @@ from airflow_provider_firecrest.client import ClientCredentials, FirecrestClient
 from airflow_provider_firecrest.client.errors import InvalidRequestError
 from airflow_provider_firecrest.client.transfers import plan_download, plan_upload
 from airflow_provider_firecrest.client.transfers.directories.start import start_upload
-from airflow_provider_firecrest.client.transfers.directory_download import directory_target
+from airflow_provider_firecrest.client.transfers.directories.download import directory_target
 from tests.fixtures_local import FirecrestForTest
 
 
