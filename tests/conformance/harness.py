@@ -136,7 +136,7 @@ class Replayer:
             headers=headers,
             files=files,
             data=data,
-            timeout=30,
+            timeout=120,
             allow_redirects=False,
         )
 
@@ -144,7 +144,7 @@ class Replayer:
         """A request of our own, authorised."""
         headers = {"Authorization": f"Bearer {self.token}"}
         url = self.server.base_url + path
-        return self.session.request(method, url, headers=headers, timeout=30, **arguments)
+        return self.session.request(method, url, headers=headers, timeout=120, **arguments)
 
     def wait_for_job(self, job_id: str, states: Iterable[str] = (), limit: float = 30.0) -> dict[str, Any]:
         """The scheduler's own record of a job once it is over, or in one of ``states``."""

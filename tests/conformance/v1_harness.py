@@ -160,7 +160,7 @@ class V1Replayer:
         }
         url = self.server.base_url_v1 + request.pop("url")
         headers.update(request.pop("headers", {}))
-        return self.session.request(url=url, headers=headers, timeout=30, **request)
+        return self.session.request(url=url, headers=headers, timeout=120, **request)
 
     def token_for(self, recorded: str | None, name: str) -> str | None:
         """A token like the recorded one."""
@@ -188,7 +188,7 @@ class V1Replayer:
         headers = {"Authorization": f"Bearer {self.tokens['fireuser-client']}", "X-Machine-Name": "cluster"}
         headers.update(arguments.pop("headers", {}))
         url = self.server.base_url_v1 + path
-        return self.session.request(method, url, headers=headers, timeout=30, **arguments)
+        return self.session.request(method, url, headers=headers, timeout=120, **arguments)
 
     def task(self, task_id: str) -> dict[str, Any]:
         """A task, in the single view."""
