@@ -10,8 +10,8 @@ import pytest
 from airflow_provider_firecrest.client import ClientCredentials, FirecrestClient, Settings
 from airflow_provider_firecrest.client.errors import InvalidRequestError
 from airflow_provider_firecrest.client.transfers import plan_download, plan_upload
-from airflow_provider_firecrest.client.transfers.directories.start import start_upload
 from airflow_provider_firecrest.client.transfers.directories.download import directory_target
+from airflow_provider_firecrest.client.transfers.directories.start import start_upload
 from tests.fixtures_local import FirecrestForTest
 
 
