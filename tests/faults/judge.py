@@ -112,12 +112,15 @@ def judge_file(
     target: Path,
     content: bytes,
     refusal: str = "",
+    before: bytes | None = None,
 ) -> None:
     """A file under its final name must be the right one, whatever the task says; and be there on success.
 
     :param refusal: as for :func:`judge_outcome`.
+    :param before: what a task that fails may leave there as well.
     """
-    if target.exists() and digest(target.read_bytes()) != digest(content):
+    right = [content] if before is None or outcome["state"] == "success" else [content, before]
+    if target.exists() and target.read_bytes() not in right:
         findings.add("wrong_bytes", f"{name}: {target.stat().st_size} bytes instead of {len(content)}")
     if judge_outcome(findings, name=name, outcome=outcome, refusal=refusal) and not target.exists():
         findings.add("lost", f"{name}: success without a file")

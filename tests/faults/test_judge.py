@@ -99,6 +99,27 @@ def test_files(
     assert counts(findings) == expected
 
 
+@pytest.mark.parametrize(
+    ("content", "outcome", "expected"),
+    [
+        (b"old", "failed", {"lost": 1}),
+        (b"right", "failed", {"lost": 1}),
+        (b"half", "failed", {"lost": 1, "wrong_bytes": 1}),
+        (b"old", "success", {"wrong_bytes": 1}),
+        (b"right", "success", {}),
+    ],
+)
+def test_a_file_that_was_there_before_may_be_left_by_a_task_that_fails(
+    tmp_path: Path, content: bytes, outcome: str, expected: dict[str, int]
+) -> None:
+    target = tmp_path / "data"
+    target.write_bytes(content)
+    findings = Findings()
+    ended = {"state": outcome, "error": ""}
+    judge_file(findings, name="m", outcome=ended, target=target, content=b"right", before=b"old")
+    assert counts(findings) == expected
+
+
 def test_a_transfer_job_that_runs_on_is_an_orphan() -> None:
     findings = Findings()
     judge_transfer_jobs(findings, [job("IngressFileTransfer"), job("OutgressFileTransfer", state="RUNNING")])

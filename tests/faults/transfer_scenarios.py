@@ -188,7 +188,7 @@ TRANSFER_SCENARIOS = (
     ),
     TransferScenario(
         "transfers: atomic upload, bits turned on the way there",
-        (storage("bit_flip_upload", "PUT"), storage("bit_flip", "GET")),
+        (storage("bit_flip_upload", "PUT"), storage("bit_flip", "GET", probability=0.15)),
         lambda chance: _atomic(chance, size=SIZES[0]),
         only=2,
     ),

@@ -24,6 +24,8 @@ from tests.faults.miniature import Lane, Task
 from tests.faults.reader import reader_of
 from tests.faults.transfer_scenarios import TransferPlan, TransferScenario
 
+OLD = b"what was there before"
+
 _HALF_WITHIN = 10.0
 
 
@@ -94,9 +96,8 @@ class _Transfer:
         if not self.plan.atomic:
             self.outcome = self.task.live(lane)
             return
-        old = b"what was there before"
-        self.target.write_bytes(old)
-        with reader_of(self.target, (old, self.content), self.remains, name=self.name):
+        self.target.write_bytes(OLD)
+        with reader_of(self.target, (OLD, self.content), self.remains, name=self.name):
             self.outcome = self.task.live(lane)
 
     def _end_in_the_middle(self, lane: Lane) -> None:
@@ -147,6 +148,7 @@ class _Transfer:
             target=self.target,
             content=self.content,
             refusal=self.refusal,
+            before=OLD if self.plan.atomic else None,
         )
         if self.plan.atomic:
             jobs = self.server.jobs(mentioning=str(self.target))
