@@ -6,9 +6,6 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Most tests wait for a server or a job most of the time. (5: pytest found no test that ARGS asks for.)
 JOBS ?= 4
-# File by file, in the order of the folders: the quick ones (unit) come last, so that no worker is left with a slow file
-# while the others have nothing to do.
-PARALLEL := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # What fails beside three others, on a machine that has other things to do, gets one more chance by itself. A test
 # that then passes is a flaky one all the same: it is named, and is to be mended. Real failures fail again.
@@ -35,11 +32,11 @@ demo: $(STAMP) ## Local FirecREST + real Airflow + the example DAG, start to fin
 	KEEP='$(KEEP)' API='$(API)' $(BIN)/python -m airflow_provider_firecrest.local.demo
 
 test: $(STAMP) ## All tests, a real Airflow end to end included
-	@$(call tests,-m 'not e2e',$(PARALLEL))
+	@$(call tests,-m 'not e2e',-n $(JOBS) --dist loadfile)
 	@$(call tests,-m e2e,)
 
 test-fast: $(STAMP) ## All tests but those that need a running Airflow
-	$(BIN)/python -m pytest -m 'not e2e' $(PARALLEL) $(ARGS)
+	$(BIN)/python -m pytest -m 'not e2e' -n $(JOBS) --dist loadfile $(ARGS)
 
 faults: $(STAMP) ## A thousand jobs under lost answers, crashes and outages; a table of what went wrong
 	$(BIN)/python -m tests.faults $(ARGS)
