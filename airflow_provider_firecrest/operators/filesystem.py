@@ -104,7 +104,7 @@ class FirecrestFilesystemOperator(TakesChecksums, BaseOperator):
             if self.operation == "rename":
                 value: Any = self._rename(client, arguments["target_path"], context)
             else:
-                value = self._value(client, arguments)
+                value = self._value(client, arguments, context)
             system = self.system or client.system
             return {"operation": self.operation, "path": self.path, "system": system, "value": value}
 
@@ -132,17 +132,14 @@ class FirecrestFilesystemOperator(TakesChecksums, BaseOperator):
         )
         return self._renaming.perform(context)
 
-    def _value(self, client: FirecrestClient, arguments: dict[str, Any]) -> Any:
+    def _value(self, client: FirecrestClient, arguments: dict[str, Any], context: Context) -> Any:
         if self.operation == "checksum":
             from ..client.transfers.proof import remote_sha256
 
             size = client.stat(self.path, system=self.system).size
             return remote_sha256(client, self.path, size, self.system or str(client.system))
         if self.operation == "rm":
-            from ..client.fileops.plan import checked_paths
-
-            # The server itself removes whatever the account may remove.
-            checked_paths(client, "rm", self.path, None, client.system_info(system=self.system))
+            return self._remove(client, context)
         if self.operation == "symlink":
             self._check_free(client, str(arguments["link_path"]))
         found = getattr(client, self.operation)(*self._positional(arguments), **arguments, system=self.system)
@@ -152,6 +149,20 @@ class FirecrestFilesystemOperator(TakesChecksums, BaseOperator):
         if isinstance(found, list):
             return [asdict(each) for each in found]
         return asdict(found) if is_dataclass(found) and not isinstance(found, type) else found
+
+    def _remove(self, client: FirecrestClient, context: Context) -> None:
+        from ..client.errors import NotFoundError
+        from ..client.fileops.plan import checked_paths
+
+        # The server itself removes whatever the account may remove.
+        checked_paths(client, "rm", self.path, None, client.system_info(system=self.system))
+        try:
+            client.rm(self.path, system=self.system)
+        except NotFoundError:
+            # A first try that finds nothing fails for good. So an earlier one found it, and got no answer.
+            if getattr(context["ti"], "try_number", 1) == 1:
+                raise
+            self.log.info("%s is not there any more: an earlier try of this task removed it.", self.path)
 
     def _check_free(self, client: FirecrestClient, link_path: str) -> None:
         """Refuse a link where something is: in a directory, the server would make it without a word."""

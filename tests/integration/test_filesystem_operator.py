@@ -7,21 +7,22 @@ import json
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_firecrest.operators.filesystem import OPERATIONS, FirecrestFilesystemOperator
 from tests.integration.conftest import TaskInstance
 from tests.integration.file_tasks import Cluster, cluster, grow
+from tests.integration.test_attempts import impatient
 
 __all__ = ["cluster"]
 
 
-def do(operation: str, path: object, **arguments: Any) -> Any:
+def do(operation: str, path: object, *, ti: TaskInstance | None = None, **arguments: Any) -> Any:
     """Run the task; its result, as it comes back from Airflow's database."""
     task = FirecrestFilesystemOperator(
         task_id="simulate", operation=operation, path=str(path), arguments=arguments or None
     )
-    result = json.loads(json.dumps(task.execute({"ti": TaskInstance()})))
+    result = json.loads(json.dumps(task.execute({"ti": ti or TaskInstance()})))
     assert {key: result[key] for key in ("operation", "path", "system")} == {
         "operation": operation,
         "path": str(path),
@@ -85,6 +86,24 @@ def test_a_directory_is_removed(cluster: Cluster) -> None:
     tree = grow(cluster.directory / "tree")
     assert do("rm", tree) is None
     assert not tree.exists()
+
+
+def test_a_retry_takes_the_removal_of_the_try_before_for_its_own(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = grow(cluster.directory / "tree")
+    impatient(monkeypatch)
+    cluster.firecrest.fault("lose_answer", method="DELETE", path_regex="/rm$", times=0)
+    with pytest.raises(AirflowException) as raised:
+        do("rm", tree)
+    assert not isinstance(raised.value, AirflowFailException)
+    assert not tree.exists()
+    cluster.firecrest.clear_faults()
+
+    assert do("rm", tree, ti=TaskInstance(try_number=2)) is None
+
+    with pytest.raises(AirflowFailException):
+        do("rm", tree)
 
 
 def test_what_stat_and_checksum_say_is_what_the_disk_says(cluster: Cluster) -> None:
