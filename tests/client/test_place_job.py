@@ -13,25 +13,11 @@ import pytest
 
 from airflow_provider_firecrest.client.transfers.atomic import place_job
 from airflow_provider_firecrest.client.transfers.steps import job_frame
+from tests.odd_names import ODD_NAMES
 
 NEW = b"what was sent\n"
 OLD = b"what was there\n"
-NAMES = [
-    "plain.dat",
-    "sp ace.txt",
-    "ünï-日本.txt",
-    "quo'te.txt",
-    'dq"uote.txt',
-    "-dash.txt",
-    "$(touch executed).txt",
-    "`touch executed`.txt",
-    "a&b<c>.txt",
-    "back\\slash.txt",
-    "new\nline.txt",
-    "st*r?[x].txt",
-    "%j ${HOME} ~",
-    "n" * 255,
-]
+NAMES = ["plain.dat", *ODD_NAMES, "n" * 255]
 
 
 class Placing:

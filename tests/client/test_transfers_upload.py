@@ -41,6 +41,7 @@ from airflow_provider_firecrest.client.transfers import (
     upload_direct,
 )
 from tests.fixtures_local import FirecrestForTest
+from tests.odd_names import ODD_NAMES
 
 from .transferring import (
     LARGE,
@@ -201,32 +202,6 @@ def test_skip_uploads_what_is_not_there(
 
 
 # Names
-
-
-ODD_NAMES = [
-    "sp ace.txt",
-    "ünï-日本.txt",
-    "quo'te.txt",
-    'dq"uote.txt',
-    "-dash.txt",
-    "$(touch executed).txt",
-    "`touch executed`.txt",
-    "a&b.txt",
-    "a<b>.txt",
-    "semi;colon.txt",
-    "back\\slash.txt",
-    "new\nline.txt",
-    "tab\tx.txt",
-    "st*r.txt",
-    "[br].txt",
-    "#h.txt",
-    "p%25.txt",
-    "%j-%x.txt",
-    "trail ",
-    "a+b.txt",
-    "${HOME}.txt",
-    ".hidden",
-]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_firecrest.operators.transfers import FirecrestDownloadOperator, FirecrestUploadOperator
 from tests.fixtures_local import FirecrestForTest
 from tests.integration.conftest import TaskInstance, run_task
+from tests.odd_names import ODD_NAMES
 
 PART = 8 * 1024 * 1024
 """Bytes per part of the test's server."""
@@ -23,36 +24,7 @@ PART = 8 * 1024 * 1024
 BOTH = pytest.mark.parametrize("firecrest", [1, 2], indirect=True, ids=["v1", "v2"])
 
 # Every name of the recorded tables, and some more that a user may have.
-NAMES = [
-    "plain.dat",
-    "sp ace.txt",
-    "ünï-日本.txt",
-    "quo'te.txt",
-    'dq"uote.txt',
-    "-dash.txt",
-    "$(touch executed).txt",
-    "`touch executed`.txt",
-    "a&b.txt",
-    "a<b>.txt",
-    "semi;colon.txt",
-    "back\\slash.txt",
-    "new\nline.txt",
-    "tab\tx.txt",
-    "st*r.txt",
-    "[br]{ace}.txt",
-    "#h.txt",
-    "p%25.txt",
-    "%j-%x.txt",
-    "a+b,c=d@e:f.txt",
-    "${HOME}.txt",
-    "pi|pe.txt",
-    "(paren).txt",
-    "excl!am?.txt",
-    "~tilde",
-    ".hidden",
-    "trail ",
-    "n" * 200,
-]
+NAMES = ["plain.dat", *ODD_NAMES, "n" * 200]
 
 
 @pytest.fixture(autouse=True)
